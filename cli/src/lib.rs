@@ -1,0 +1,3 @@
+//! The `cephwire` command as a library, so that its parts can be tested and fuzzed.
+
+pub mod capture;

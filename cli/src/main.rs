@@ -1,0 +1,3 @@
+//! The `cephwire` command.
+
+fn main() {}

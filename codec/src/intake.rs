@@ -1,0 +1,294 @@
+//! How do bytes come in, and who owns their memory?
+//!
+//! A driver asks for a buffer ([`Intake::lend`]), lets the socket fill it and gives it back
+//! ([`Intake::accept`]). Small things are read ahead into a block and cut out of it as slices; once a
+//! large segment is announced, the buffers lent are that segment's own memory:
+//!
+//! ```text
+//!           block (4…64 KiB)                                direct segment
+//!   ┌───────────┬───────────┬──────────────┐        ┌──────────────┬───────────────────┐
+//!   │ frames    │ partial   │ lent to the  │        │ arrived,     │ lent to the       │
+//!   │ cut off   │ frame     │ socket       │        │ crc running  │ socket            │
+//!   └───────────┴───────────┴──────────────┘        └──────────────┴───────────────────┘
+//! ```
+//!
+//! Memory is reserved for bytes that have arrived and at most [`Limits::ahead`](crate::Limits::ahead)
+//! more, half for the block and half for the segment: a segment longer than that grows by pieces,
+//! however long its header says it is.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::crc::crc32c;
+
+/// The first block of a stream, and of one that was idle.
+const BLOCK_LEAST: usize = 4 << 10;
+/// The largest block: a read of more than this is not faster.
+const BLOCK_MOST: usize = 64 << 10;
+/// Segments from this size on are read into memory of their own.
+pub(crate) const DIRECT: usize = 32 << 10;
+/// Where the data of a message would like to begin, [`Room::Aligned`].
+const PAGE: usize = 4096;
+
+/// Bytes read and not yet decoded.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    block: BytesMut,
+    /// The size of the next block.
+    next: usize,
+    /// Bytes of the buffer that is lent, to see whether it comes back full.
+    lent: usize,
+    /// Stream offset of the block's first byte; with a direct segment, of what follows that.
+    offset: u64,
+    direct: Option<Box<Direct>>,
+    /// Bytes that the block may reserve ahead, and that the direct segment may: half of the limit each.
+    share: usize,
+    record: Option<Vec<u8>>,
+}
+
+/// A large segment on its way into its own memory.
+#[derive(Debug)]
+struct Direct {
+    /// Pieces that are full.
+    done: Vec<BytesMut>,
+    /// The piece being filled.
+    piece: BytesMut,
+    /// Bytes still to come for the whole segment.
+    left: usize,
+    /// The crc of what has arrived; nothing is computed for sealed segments.
+    crc: Option<u32>,
+}
+
+/// Which memory a large segment goes to.
+#[derive(Debug, Default)]
+pub enum Room {
+    /// The decoder's own.
+    #[default]
+    Own,
+    /// The decoder's own, its first byte at this offset of a page (modulo 4096): a message's `data_off`.
+    Aligned(u16),
+    /// The caller's: an empty buffer with room for the whole segment. It comes back as the message's
+    /// data; with too little room, or where the data cannot be read there, it is not used.
+    Posted(BytesMut),
+}
+
+impl Intake {
+    pub(crate) fn new(offset: u64, ahead: usize) -> Self {
+        Self {
+            block: BytesMut::new(),
+            next: BLOCK_LEAST,
+            lent: 0,
+            offset,
+            direct: None,
+            share: share(ahead),
+            record: None,
+        }
+    }
+
+    pub(crate) fn set_ahead(&mut self, ahead: usize) {
+        self.share = share(ahead);
+    }
+
+    /// An empty buffer with room, to be filled from the stream.
+    pub(crate) fn lend(&mut self) -> BytesMut {
+        let lent = match &mut self.direct {
+            Some(direct) if direct.left > 0 => direct.lend(self.share),
+            _ => {
+                self.make_room();
+                self.block.split_off(self.block.len())
+            }
+        };
+        self.lent = lent.capacity();
+        lent
+    }
+
+    fn make_room(&mut self) {
+        let len = self.block.len();
+        if len == 0 && self.block.capacity() > 2 * self.next {
+            // Idle after a rush: let the large block go.
+            self.block = BytesMut::new();
+        }
+        if self.block.capacity() - len < BLOCK_LEAST / 2 {
+            // A new block, with the partial frame moved to its start; BytesMut::reserve would double.
+            // Only a long frame (above the default limits) makes it grow by more than the share.
+            let size = self.next.min(self.share).max(len / 4);
+            let mut block = BytesMut::with_capacity(len + size);
+            block.extend_from_slice(&self.block);
+            self.block = block;
+        }
+    }
+
+    /// Takes a lent buffer back with what the socket put into it (perhaps nothing).
+    pub(crate) fn accept(&mut self, mut filled: BytesMut) {
+        let full = filled.len() >= self.lent && self.lent > 0;
+        self.next = if full { (self.next * 2).min(BLOCK_MOST) } else { self.next };
+        if filled.len() < self.lent / 8 {
+            self.next = (self.next / 2).max(BLOCK_LEAST);
+        }
+        self.lent = 0;
+        if let Some(direct) = self.direct.as_mut().filter(|direct| direct.left > 0) {
+            // A driver may have grown the buffer: what is beyond the segment belongs to the block.
+            let beyond = filled.split_off(direct.left.min(filled.len()));
+            direct.accept(filled);
+            filled = beyond;
+            if filled.is_empty() {
+                return;
+            }
+        }
+        self.block.unsplit(filled);
+    }
+
+    /// Takes a copy of bytes from elsewhere.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut buf = self.lend();
+            let count = buf.capacity().min(bytes.len());
+            let (now, later) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
+            buf.extend_from_slice(now);
+            self.accept(buf);
+            bytes = later;
+        }
+    }
+
+    /// Stream offset of the next undecoded byte.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What is buffered, contiguous.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// The first `len` bytes to be changed in place (decrypted), if they are there.
+    pub(crate) fn bytes_mut(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.block.get_mut(..len)
+    }
+
+    /// Drops `len` buffered bytes.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: usize) {
+        let len = len.min(self.block.len());
+        self.note(len);
+        self.block.advance(len);
+        self.offset += len as u64;
+    }
+
+    /// Cuts `len` buffered bytes off, if they are there.
+    #[inline]
+    pub(crate) fn take(&mut self, len: usize) -> Option<BytesMut> {
+        if len > self.block.len() {
+            return None;
+        }
+        self.note(len);
+        self.offset += len as u64;
+        Some(self.block.split_to(len))
+    }
+
+    /// Begins to collect a segment of `len` bytes that is not there yet, into memory of its own;
+    /// with a seed, its crc is computed as it arrives.
+    pub(crate) fn begin_direct(&mut self, len: usize, room: Room, crc: Option<u32>) {
+        let piece = match room {
+            Room::Posted(buf) if buf.is_empty() && buf.capacity() >= len => buf,
+            Room::Aligned(at) if len + PAGE <= self.share => aligned(len, usize::from(at)),
+            _ => BytesMut::new(),
+        };
+        let mut direct = Direct { done: Vec::new(), piece, left: len, crc };
+        let here = len.min(self.block.len());
+        self.note(here);
+        let head = self.block.split_to(here);
+        // Copied (at most one block), so that the segment is whole in its own memory.
+        let mut head = &head[..];
+        while !head.is_empty() {
+            let mut buf = direct.lend(self.share);
+            let (now, later) = head.split_at_checked(buf.capacity()).unwrap_or((head, &[]));
+            buf.extend_from_slice(now);
+            direct.accept(buf);
+            head = later;
+        }
+        if self.block.is_empty() {
+            self.block = BytesMut::new();
+        }
+        self.offset += len as u64;
+        self.direct = Some(Box::new(direct));
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// The collected segment, once it is complete: its pieces and its crc.
+    pub(crate) fn take_direct(&mut self) -> Option<(Vec<BytesMut>, u32)> {
+        let direct = self.direct.take_if(|direct| direct.left == 0)?;
+        let Direct { mut done, piece, crc, .. } = *direct;
+        done.push(piece);
+        Some((done, crc.unwrap_or_default()))
+    }
+
+    /// Bytes of the current direct segment that have not arrived.
+    pub(crate) fn missing(&self) -> usize {
+        self.direct.as_ref().map_or(0, |direct| direct.left)
+    }
+
+    pub(crate) fn set_record(&mut self, on: bool) {
+        self.record = on.then(Vec::new);
+    }
+
+    pub(crate) fn take_record(&mut self) -> Vec<u8> {
+        self.record.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Adds the next `len` buffered bytes to the record, if one is kept.
+    #[inline]
+    fn note(&mut self, len: usize) {
+        if let Some(record) = &mut self.record {
+            record.extend_from_slice(self.block.get(..len).unwrap_or_default());
+        }
+    }
+}
+
+fn share(ahead: usize) -> usize {
+    (ahead / 2).max(BLOCK_LEAST)
+}
+
+impl Direct {
+    fn lend(&mut self, ahead: usize) -> BytesMut {
+        if self.piece.capacity() == self.piece.len() {
+            let size = self.left.min(ahead);
+            let full = std::mem::replace(&mut self.piece, BytesMut::with_capacity(size));
+            if !full.is_empty() {
+                self.done.push(full);
+            }
+        }
+        let mut lent = self.piece.split_off(self.piece.len());
+        if lent.capacity() > self.left {
+            // The socket must not read past the segment's end.
+            drop(lent.split_off(self.left));
+        }
+        lent
+    }
+
+    fn accept(&mut self, filled: BytesMut) {
+        self.left -= filled.len();
+        if let Some(crc) = &mut self.crc {
+            *crc = crc32c(*crc, &filled);
+        }
+        self.piece.unsplit(filled);
+    }
+}
+
+/// Room for `len` bytes whose address is `at` modulo the page size.
+fn aligned(len: usize, at: usize) -> BytesMut {
+    let mut buf = BytesMut::zeroed(PAGE);
+    buf.reserve(len);
+    let start = buf.as_ptr() as usize;
+    let shift = at.wrapping_sub(start) % PAGE;
+    buf.advance(shift);
+    buf.clear();
+    buf
+}
+
+/// Freezes pieces into one run.
+pub(crate) fn freeze(pieces: Vec<BytesMut>) -> Vec<Bytes> {
+    pieces.into_iter().map(BytesMut::freeze).collect()
+}

@@ -1,0 +1,255 @@
+//! How does secure mode protect frames?
+//!
+//! AES-128-GCM without additional data. Both directions use one key and each its own nonce, all taken
+//! from the connection secret that authentication gave:
+//!
+//! ```text
+//! secret   0        16                28                40        64
+//!          │  key   │ server→client   │ client→server   │ unused  │
+//!
+//! nonce    u32 LE, u64 LE   2.0 counts in the u32, 2.1 in the u64; each wraps without carry
+//! ```
+//!
+//! Every GCM message (not every frame) takes the next nonce. When the counter comes back to its first
+//! value the direction is [`Exhausted`], sending and receiving: a repeated nonce would give the key
+//! away (CVE-2020-1759). Ceph: `src/msg/async/crypto_onwire.cc`.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::Revision;
+use crate::Side;
+use crate::error::Exhausted;
+
+/// The length of an authentication tag.
+pub const TAG_LEN: usize = 16;
+/// The bytes that a connection secret must have at least; Ceph's has 64.
+pub const SECRET_LEAST: usize = 40;
+
+/// Key and nonces of a connection in secure mode. Never printed, wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Keys {
+    key: [u8; 16],
+    from_server: [u8; 12],
+    from_client: [u8; 12],
+}
+
+/// A connection secret shorter than [`SECRET_LEAST`]: authentication produced none, and secure mode
+/// must be refused. (Ceph's 16.2 monitors abort here.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("connection secret of {found} bytes, secure mode needs {SECRET_LEAST}")]
+pub struct SecretTooShort {
+    /// Its length in bytes.
+    pub found: usize,
+}
+
+impl Keys {
+    /// Takes key and nonces from the connection secret.
+    ///
+    /// # Errors
+    /// When it has fewer than [`SECRET_LEAST`] bytes.
+    pub fn from_secret(secret: &[u8]) -> Result<Self, SecretTooShort> {
+        let split = || {
+            let (key, rest) = secret.split_first_chunk()?;
+            let (from_server, rest) = rest.split_first_chunk()?;
+            Some(Self { key: *key, from_server: *from_server, from_client: *rest.first_chunk()? })
+        };
+        split().ok_or(SecretTooShort { found: secret.len() })
+    }
+
+    /// The nonce with which `from` begins.
+    fn nonce(&self, from: Side) -> [u8; 12] {
+        match from {
+            Side::Client => self.from_client,
+            Side::Server => self.from_server,
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+/// The cipher of one direction.
+pub(crate) struct Sealed {
+    cipher: backend::Cipher,
+    nonces: Nonces,
+    /// For the look ahead of 2.0, which must read a frame's length before its tag is there.
+    stream: Stream,
+}
+
+impl Sealed {
+    pub(crate) fn new(keys: &Keys, from: Side, revision: Revision) -> Self {
+        Self {
+            cipher: backend::Cipher::new(&keys.key),
+            nonces: Nonces::new(keys.nonce(from), revision),
+            stream: Stream::new(&keys.key),
+        }
+    }
+
+    /// Encrypts in place with the next nonce; returns the tag.
+    pub(crate) fn seal(&mut self, text: &mut [u8]) -> Result<[u8; TAG_LEN], Exhausted> {
+        let nonce = self.nonces.take()?;
+        self.cipher.seal(nonce, text).ok_or(Exhausted)
+    }
+
+    /// How many GCM messages can still be sealed or opened, at most `most`.
+    pub(crate) fn left(&self, most: u64) -> u64 {
+        self.nonces.left(most)
+    }
+
+    /// Decrypts in place with the next nonce: whether the tag holds. Text of a wrong tag must not be used.
+    pub(crate) fn open(&mut self, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<bool, Exhausted> {
+        let nonce = self.nonces.take()?;
+        Ok(self.cipher.open(nonce, text, tag))
+    }
+
+    /// The first 32 bytes of the next message decrypted without knowing whether they are genuine.
+    pub(crate) fn peek(&self, mut text: [u8; 32]) -> [u8; 32] {
+        self.stream.apply(self.nonces.next, &mut text);
+        text
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed").field("revision", &self.nonces.revision).finish_non_exhaustive()
+    }
+}
+
+/// The nonces of one direction: a counter that never repeats.
+struct Nonces {
+    next: [u8; 12],
+    first: [u8; 12],
+    revision: Revision,
+    used: bool,
+}
+
+impl Nonces {
+    fn new(first: [u8; 12], revision: Revision) -> Self {
+        Self { next: first, first, revision, used: false }
+    }
+
+    fn take(&mut self) -> Result<[u8; 12], Exhausted> {
+        if self.used && self.next == self.first {
+            return Err(Exhausted);
+        }
+        self.used = true;
+        let now = self.next;
+        let [a, b, c, d, high @ ..] = now;
+        self.next = match self.revision {
+            Revision::V2_0 => {
+                let [a, b, c, d] = u32::from_le_bytes([a, b, c, d]).wrapping_add(1).to_le_bytes();
+                let [e, f, g, h, i, j, k, l] = high;
+                [a, b, c, d, e, f, g, h, i, j, k, l]
+            }
+            Revision::V2_1 => {
+                let [e, f, g, h, i, j, k, l] = u64::from_le_bytes(high).wrapping_add(1).to_le_bytes();
+                [a, b, c, d, e, f, g, h, i, j, k, l]
+            }
+        };
+        Ok(now)
+    }
+
+    fn left(&self, most: u64) -> u64 {
+        let count = |nonce: [u8; 12]| {
+            let [a, b, c, d, high @ ..] = nonce;
+            match self.revision {
+                Revision::V2_0 => u64::from(u32::from_le_bytes([a, b, c, d])),
+                Revision::V2_1 => u64::from_le_bytes(high),
+            }
+        };
+        let distance = match self.revision {
+            Revision::V2_0 => u64::from((count(self.first) as u32).wrapping_sub(count(self.next) as u32)),
+            Revision::V2_1 => count(self.first).wrapping_sub(count(self.next)),
+        };
+        match (distance, self.used) {
+            (0, false) => most,
+            (left, _) => left.min(most),
+        }
+    }
+}
+
+impl Drop for Nonces {
+    fn drop(&mut self) {
+        self.next.zeroize();
+        self.first.zeroize();
+    }
+}
+
+/// GCM's counter stream by single blocks, to look at the start of a message without its tag.
+struct Stream(aes::Aes128);
+
+impl Stream {
+    fn new(key: &[u8; 16]) -> Self {
+        use aes::cipher::KeyInit as _;
+        Self(aes::Aes128::new(key.into()))
+    }
+
+    fn apply(&self, nonce: [u8; 12], text: &mut [u8; 32]) {
+        use aes::cipher::BlockCipherEncrypt as _;
+        // GCM keeps counter 1 for the tag; text starts at 2.
+        for (block, counter) in text.chunks_exact_mut(16).zip(2u32..) {
+            let mut key = [0; 16];
+            let source = nonce.iter().chain(counter.to_be_bytes().iter()).copied().collect::<Vec<u8>>();
+            key.iter_mut().zip(source).for_each(|(to, from)| *to = from);
+            let mut key = key.into();
+            self.0.encrypt_block(&mut key);
+            block.iter_mut().zip(key.iter()).for_each(|(byte, key)| *byte ^= key);
+        }
+    }
+}
+
+/// aws-lc's assembler.
+#[cfg(feature = "aws-lc-rs")]
+mod backend {
+    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+    pub(super) struct Cipher(Option<LessSafeKey>);
+
+    impl Cipher {
+        pub(super) fn new(key: &[u8; 16]) -> Self {
+            // The only failure is a key of another length; without a key nothing is sealed or opened.
+            Self(UnboundKey::new(&AES_128_GCM, key).ok().map(LessSafeKey::new))
+        }
+
+        pub(super) fn seal(&self, nonce: [u8; 12], text: &mut [u8]) -> Option<[u8; 16]> {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            let tag = self.0.as_ref()?.seal_in_place_separate_tag(nonce, Aad::empty(), text).ok()?;
+            tag.as_ref().first_chunk().copied()
+        }
+
+        pub(super) fn open(&self, nonce: [u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            let Some(key) = &self.0 else { return false };
+            key.open_in_place_separate_tag(nonce, Aad::empty(), tag, text).is_ok()
+        }
+    }
+}
+
+/// RustCrypto, pure Rust.
+#[cfg(not(feature = "aws-lc-rs"))]
+mod backend {
+    use aes_gcm::aead::AeadInOut as _;
+    use aes_gcm::{Aes128Gcm, KeyInit as _};
+
+    pub(super) struct Cipher(Aes128Gcm);
+
+    impl Cipher {
+        pub(super) fn new(key: &[u8; 16]) -> Self {
+            Self(Aes128Gcm::new(key.into()))
+        }
+
+        pub(super) fn seal(&self, nonce: [u8; 12], text: &mut [u8]) -> Option<[u8; 16]> {
+            let tag = self.0.encrypt_inout_detached(&nonce.into(), &[], text.into()).ok()?;
+            Some(tag.into())
+        }
+
+        pub(super) fn open(&self, nonce: [u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool {
+            self.0.decrypt_inout_detached(&nonce.into(), &[], text.into(), tag.into()).is_ok()
+        }
+    }
+}

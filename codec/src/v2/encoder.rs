@@ -1,0 +1,373 @@
+//! How do frames become bytes?
+//!
+//! crc mode chains payloads by reference between the small pieces around them; secure mode copies them
+//! once into the gather list's arena and seals them there.
+
+use bytes::{BufMut, BytesMut};
+
+use super::frame::{Banner, Frame, MessageFrame, Tag};
+use super::preamble::{Preamble, pad16};
+use super::{
+    BANNER_PREFIX, LATE_ABORTED, LATE_COMPLETE, LATE_FLAG_ABORTED, MAX_SEGMENTS, MESSAGE_HEADER_LEN, Method,
+    PREAMBLE_LEN, Revision, compress, fields,
+};
+use crate::chunks::Chunks;
+use crate::crc::{SEGMENT_SEED, crc32c};
+use crate::error::Unencodable;
+use crate::payload::Payload;
+
+#[cfg(feature = "secure")]
+use super::aead::{Keys, Sealed, TAG_LEN};
+#[cfg(feature = "secure")]
+use super::preamble::INLINE;
+#[cfg(feature = "secure")]
+use crate::Side;
+
+/// The alignment that senders suggest: 8, and a page for data.
+const ALIGNMENTS: [u16; MAX_SEGMENTS] = [8, 8, 8, 4096];
+
+/// What frames are compressed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// The method that both sides agreed on.
+    pub method: Method,
+    /// Frames with fewer bytes in their segments go plain (`ms_osd_compress_min_size`, 1024 by default).
+    pub min_size: u32,
+}
+
+/// Encodes one direction of a v2 connection.
+///
+/// ```
+/// use cephwire_codec::{Chunks, v2::{Encoder, Frame}};
+/// let mut encoder = Encoder::new();
+/// let mut out = Chunks::new();
+/// encoder.encode(&Frame::Ack(7), &mut out)?;
+/// assert_eq!(bytes::Buf::remaining(&out), 32 + 8 + 4); // preamble, payload, crc
+/// # Ok::<(), cephwire_codec::Unencodable>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Encoder {
+    revision: Revision,
+    compression: Option<Compression>,
+    #[cfg(feature = "secure")]
+    sealed: Option<Sealed>,
+    scratch: BytesMut,
+}
+
+/// The segments of a frame, about to be framed.
+struct Segments<'a> {
+    tag: Tag,
+    first: &'a [u8],
+    rest: [&'a Payload; MAX_SEGMENTS - 1],
+    compressed: bool,
+    /// Segments after the first are sent as zeros, and the receiver drops the frame.
+    aborted: bool,
+}
+
+impl Encoder {
+    /// An encoder for 2.1 in crc mode.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the framing, known from both banners, before the first frame.
+    pub fn set_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+
+    /// Sets what frames are compressed with from here on.
+    pub fn set_compression(&mut self, compression: Option<Compression>) {
+        self.compression = compression;
+    }
+
+    /// Everything from here on is sealed: called right after AUTH_DONE. `from` is the side that sends.
+    ///
+    /// # Errors
+    /// Gives the keys back if there are some already: a second start would repeat nonces.
+    #[cfg(feature = "secure")]
+    pub fn set_keys(&mut self, keys: Keys, from: Side) -> Result<(), Keys> {
+        if self.sealed.is_some() {
+            return Err(keys);
+        }
+        self.sealed = Some(Sealed::new(&keys, from, self.revision));
+        Ok(())
+    }
+
+    /// Appends a frame. [`Frame::Aborted`] appends nothing.
+    ///
+    /// # Errors
+    /// When the nonces are used up or a part is too long for its length field; nothing is appended then.
+    pub fn encode(&mut self, frame: &Frame, out: &mut Chunks) -> Result<(), Unencodable> {
+        let tag = match frame {
+            Frame::Banner(banner) => {
+                put_banner(banner, out);
+                return Ok(());
+            }
+            Frame::Aborted(_) => return Ok(()),
+            Frame::Message(message) => return self.encode_message(message, out),
+            control => control.tag().unwrap_or(Tag::Wait),
+        };
+        let mut payload = std::mem::take(&mut self.scratch);
+        payload.clear();
+        fields::write(frame, &mut payload);
+        let none = Payload::new();
+        let result = self.compressed_or_plain(tag, &payload, [&none; 3], out);
+        self.scratch = payload;
+        result
+    }
+
+    /// Appends a message: [`encode`](Self::encode) without a [`Frame`] around it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[inline]
+    pub fn encode_message(&mut self, frame: &MessageFrame, out: &mut Chunks) -> Result<(), Unencodable> {
+        let header = fields::write_message_header(frame);
+        let message = &frame.message;
+        self.compressed_or_plain(Tag::Message, &header, [&message.front, &message.middle, &message.data], out)
+    }
+
+    /// Appends a message as its sender leaves it that gave it up after the header: everything else
+    /// zeros, marked as aborted. The receiver drops it, and its sequence number is not used.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); and in 2.1, a message without any payload cannot be aborted.
+    pub fn encode_aborted(&mut self, frame: &MessageFrame, out: &mut Chunks) -> Result<(), Unencodable> {
+        let message = &frame.message;
+        if self.revision == Revision::V2_1 && message.payload_len() == 0 {
+            return Err(Unencodable::NothingToAbort);
+        }
+        let first = &fields::write_message_header(frame)[..];
+        let rest = [&message.front, &message.middle, &message.data];
+        self.frame(&Segments { tag: Tag::Message, first, rest, compressed: false, aborted: true }, out)
+    }
+
+    fn compressed_or_plain(
+        &mut self,
+        tag: Tag,
+        first: &[u8],
+        rest: [&Payload; MAX_SEGMENTS - 1],
+        out: &mut Chunks,
+    ) -> Result<(), Unencodable> {
+        if let Some(compression) = self.compression
+            && let Some((first, [front, middle, data])) = compress_all(compression, first, rest)
+        {
+            let rest = [&front, &middle, &data];
+            return self.frame(&Segments { tag, first: &first, rest, compressed: true, aborted: false }, out);
+        }
+        self.frame(&Segments { tag, first, rest, compressed: false, aborted: false }, out)
+    }
+
+    fn frame(&mut self, segments: &Segments<'_>, out: &mut Chunks) -> Result<(), Unencodable> {
+        let preamble = segments.preamble()?;
+        #[cfg(feature = "secure")]
+        if let Some(sealed) = &mut self.sealed {
+            return match self.revision {
+                Revision::V2_0 => segments.seal_v2_0(&preamble, sealed, out),
+                Revision::V2_1 => segments.seal_v2_1(&preamble, sealed, out),
+            };
+        }
+        match self.revision {
+            Revision::V2_0 => segments.plain_v2_0(&preamble, out),
+            Revision::V2_1 => segments.plain_v2_1(&preamble, out),
+        }
+        Ok(())
+    }
+}
+
+fn put_banner(banner: &Banner, out: &mut Chunks) {
+    out.put_slice(&BANNER_PREFIX);
+    out.put_slice(&16u16.to_le_bytes());
+    out.put_slice(&banner.supported.0.to_le_bytes());
+    out.put_slice(&banner.required.0.to_le_bytes());
+}
+
+/// Every non-empty segment compressed; nothing if the frame is too short or a segment fails.
+fn compress_all(
+    compression: Compression,
+    first: &[u8],
+    rest: [&Payload; MAX_SEGMENTS - 1],
+) -> Option<(Vec<u8>, [Payload; MAX_SEGMENTS - 1])> {
+    let total = first.len() + rest.iter().map(|segment| segment.len()).sum::<usize>();
+    if total < compression.min_size as usize || total == 0 {
+        return None;
+    }
+    let first = if first.is_empty() { Vec::new() } else { compress::deflate(compression.method, first)? };
+    let mut compressed: [Payload; MAX_SEGMENTS - 1] = Default::default();
+    for (to, from) in compressed.iter_mut().zip(rest).filter(|(_, from)| !from.is_empty()) {
+        *to = compress::deflate(compression.method, &from.clone().into_bytes())?.into();
+    }
+    Some((first, compressed))
+}
+
+impl Segments<'_> {
+    #[inline]
+    fn preamble(&self) -> Result<Preamble, Unencodable> {
+        let mut lengths = [self.first.len() as u32, 0, 0, 0];
+        let [_, rest @ ..] = &mut lengths;
+        for (n, (len, segment)) in rest.iter_mut().zip(self.rest).enumerate() {
+            *len = u32::try_from(segment.len()).map_err(|_| too_long(self.tag, n, segment.len()))?;
+        }
+        let mut preamble = Preamble::new(self.tag as u8, lengths, ALIGNMENTS);
+        if self.compressed {
+            preamble.flags = Preamble::COMPRESSED;
+        }
+        Ok(preamble)
+    }
+
+    /// The segments after the first that exist.
+    fn used(&self, preamble: &Preamble) -> impl Iterator<Item = &Payload> {
+        self.rest.into_iter().take(usize::from(preamble.num_segments) - 1)
+    }
+
+    /// Appends a segment and returns its crc.
+    #[inline]
+    fn put_segment(&self, segment: &Payload, out: &mut Chunks) -> u32 {
+        if self.aborted {
+            return put_zeros(segment.len(), out);
+        }
+        let mut crc = SEGMENT_SEED;
+        for piece in segment.pieces() {
+            crc = crc32c(crc, piece);
+            out.put(piece);
+        }
+        crc
+    }
+
+    #[inline]
+    fn plain_v2_1(&self, preamble: &Preamble, out: &mut Chunks) {
+        let head = out.room(PREAMBLE_LEN + MESSAGE_HEADER_LEN.max(self.first.len()) + 4);
+        head.put_slice(&preamble.to_bytes());
+        if !self.first.is_empty() {
+            head.put_slice(self.first);
+            head.put_u32_le(crc32c(SEGMENT_SEED, self.first));
+        }
+        if preamble.num_segments > 1 {
+            let mut epilogue = [0; 13];
+            let [status, crcs @ ..] = &mut epilogue;
+            *status = if self.aborted { LATE_ABORTED } else { LATE_COMPLETE };
+            for (slot, segment) in crcs.as_chunks_mut().0.iter_mut().zip(self.used(preamble)) {
+                *slot = self.put_segment(segment, out).to_le_bytes();
+            }
+            out.put_slice(&epilogue);
+        }
+    }
+
+    fn plain_v2_0(&self, preamble: &Preamble, out: &mut Chunks) {
+        out.put_slice(&preamble.to_bytes());
+        out.put_slice(self.first);
+        let mut epilogue = [0; 17];
+        let [flags, crcs @ ..] = &mut epilogue;
+        *flags = if self.aborted { LATE_FLAG_ABORTED } else { 0 };
+        let ([first, rest @ ..], []) = crcs.as_chunks_mut::<4>() else { return };
+        *first = crc32c(SEGMENT_SEED, self.first).to_le_bytes();
+        for (slot, segment) in rest.iter_mut().zip(self.used(preamble)) {
+            *slot = self.put_segment(segment, out).to_le_bytes();
+        }
+        out.put_slice(&epilogue);
+    }
+}
+
+/// Secure mode: text is gathered at the end of the arena, and sealed there.
+#[cfg(feature = "secure")]
+impl Segments<'_> {
+    fn seal_v2_1(
+        &self,
+        preamble: &Preamble,
+        sealed: &mut Sealed,
+        out: &mut Chunks,
+    ) -> Result<(), Unencodable> {
+        let lengths = preamble.wire_lengths(Revision::V2_1, true);
+        let [second, ..] = lengths.segments;
+        let several = preamble.num_segments > 1;
+        let messages = 1 + u64::from(second > 0) + u64::from(several);
+        if sealed.left(messages) < messages {
+            return Err(crate::Exhausted.into());
+        }
+        let text = out.room(lengths.total() as usize);
+        let (inline, more) = self.first.split_at_checked(INLINE as usize).unwrap_or((self.first, &[]));
+        let start = text.len();
+        text.put_slice(&preamble.to_bytes());
+        text.put_slice(inline);
+        text.put_bytes(0, INLINE as usize - inline.len());
+        seal_from(start, sealed, text)?;
+        if second > 0 {
+            let start = text.len();
+            put_padded(more, text);
+            seal_from(start, sealed, text)?;
+        }
+        if several {
+            let start = text.len();
+            self.put_rest(preamble, text);
+            text.put_u8(if self.aborted { LATE_ABORTED } else { LATE_COMPLETE });
+            text.put_bytes(0, 15);
+            seal_from(start, sealed, text)?;
+        }
+        Ok(())
+    }
+
+    fn seal_v2_0(
+        &self,
+        preamble: &Preamble,
+        sealed: &mut Sealed,
+        out: &mut Chunks,
+    ) -> Result<(), Unencodable> {
+        if sealed.left(1) < 1 {
+            return Err(crate::Exhausted.into());
+        }
+        let text = out.room(preamble.wire_lengths(Revision::V2_0, true).total() as usize);
+        let start = text.len();
+        text.put_slice(&preamble.to_bytes());
+        put_padded(self.first, text);
+        self.put_rest(preamble, text);
+        text.put_u8(if self.aborted { LATE_FLAG_ABORTED } else { 0 });
+        text.put_bytes(0, 15);
+        seal_from(start, sealed, text)
+    }
+
+    fn put_rest(&self, preamble: &Preamble, text: &mut BytesMut) {
+        for segment in self.used(preamble) {
+            let len = segment.len();
+            if self.aborted {
+                text.put_bytes(0, len);
+            } else {
+                segment.pieces().iter().for_each(|piece| text.put_slice(piece));
+            }
+            text.put_bytes(0, pad16(len as u64) as usize - len);
+        }
+    }
+}
+
+#[cfg(feature = "secure")]
+fn put_padded(bytes: &[u8], text: &mut BytesMut) {
+    text.put_slice(bytes);
+    text.put_bytes(0, pad16(bytes.len() as u64) as usize - bytes.len());
+}
+
+/// Encrypts what was appended from `start` on and appends its tag.
+#[cfg(feature = "secure")]
+fn seal_from(start: usize, sealed: &mut Sealed, text: &mut BytesMut) -> Result<(), Unencodable> {
+    let tag: [u8; TAG_LEN] = sealed.seal(text.get_mut(start..).unwrap_or_default())?;
+    text.put_slice(&tag);
+    Ok(())
+}
+
+/// Appends zeros and returns their crc as a segment.
+fn put_zeros(len: usize, out: &mut Chunks) -> u32 {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut crc = SEGMENT_SEED;
+    let mut left = len;
+    while left > 0 {
+        let some = ZEROS.get(..left).unwrap_or(&ZEROS);
+        crc = crc32c(crc, some);
+        out.put_slice(some);
+        left -= some.len();
+    }
+    crc
+}
+
+fn too_long(tag: Tag, n: usize, found: usize) -> Unencodable {
+    let field = ["front", "middle", "data"].get(n).copied().unwrap_or("segment");
+    Unencodable::TooLong { frame: tag.name(), field, limit: u32::MAX.into(), found: found as u64 }
+}
