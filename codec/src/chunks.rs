@@ -77,7 +77,7 @@ impl Chunks {
 
     /// Takes everything as owned pieces, for runtimes that must own what the kernel reads from.
     #[must_use]
-    pub fn take(&mut self) -> Vec<Bytes> {
+    pub fn take_pieces(&mut self) -> Vec<Bytes> {
         self.close_arena();
         self.chained = 0;
         self.pieces.drain(..).collect()
@@ -189,7 +189,7 @@ mod tests {
                 out.advance(step);
             }
             prop_assert_eq!(got, expected);
-            prop_assert!(out.take().is_empty());
+            prop_assert!(out.take_pieces().is_empty());
         }
     }
 }

@@ -39,7 +39,7 @@
 //! Encoder::new().encode(&sent, &mut out)?;
 //!
 //! let mut decoder = Decoder::mid_stream(Default::default(), 0); // no banner in this example
-//! for piece in out.take() {
+//! for piece in out.take_pieces() {
 //!     decoder.feed(&piece);
 //! }
 //! assert_eq!(decoder.next_frame()?, Some(sent));

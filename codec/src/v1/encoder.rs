@@ -25,7 +25,7 @@ pub trait Signer: Send + Sync {
 /// use cephwire_codec::{Chunks, v1::{Encoder, Frame}};
 /// let mut out = Chunks::new();
 /// Encoder::new().encode(&Frame::Ack(7), &mut out)?;
-/// assert_eq!(out.take().concat(), [8, 7, 0, 0, 0, 0, 0, 0, 0]);
+/// assert_eq!(out.take_pieces().concat(), [8, 7, 0, 0, 0, 0, 0, 0, 0]);
 /// # Ok::<(), cephwire_codec::Unencodable>(())
 /// ```
 #[derive(Default)]
