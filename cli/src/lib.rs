@@ -1,3 +1,4 @@
 //! The `cephwire` command as a library, so that its parts can be tested and fuzzed.
 
 pub mod capture;
+pub mod decode;

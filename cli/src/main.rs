@@ -1,3 +1,25 @@
-//! The `cephwire` command.
+//! The `cephwire` command: which tool was asked for?
 
-fn main() {}
+use std::process::ExitCode;
+
+use cephwire_cli::decode;
+use clap::{Parser, Subcommand};
+
+/// Ceph's messenger protocols, on the wire.
+#[derive(Parser)]
+#[command(name = "cephwire", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Decode(decode::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Decode(arguments) => decode::run(&arguments),
+    }
+}

@@ -25,6 +25,7 @@ mod text;
 
 /// Which protocol is spoken at an address: the `type` field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct AddrType(pub u32);
 
 impl AddrType {
@@ -51,6 +52,7 @@ impl AddrType {
 /// # Ok::<(), cephwire_codec::Malformed>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct EntityAddr {
     /// The protocol.
     pub kind: AddrType,

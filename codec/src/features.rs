@@ -69,6 +69,7 @@ macro_rules! features {
     ) => {
         $(#[$attr])*
         #[derive(Copy, Clone, PartialEq, Eq, Default, Hash)]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub struct $type(pub u64);
 
         impl $type {

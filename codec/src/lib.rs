@@ -22,6 +22,7 @@
 //! | [`Features`], [`MsgrFeatures`] | what can a peer do? |
 //! | [`Limits`], [`Malformed`] | how much is believed, and what is wrong? |
 //! | [`crc`] | what is a crc in Ceph? |
+//! | `arbitrary` (feature) | what is any frame, for fuzzing and property tests? |
 //!
 //! # Example
 //! ```
@@ -56,6 +57,8 @@
 //! | `arbitrary` | `Arbitrary` for frames |
 
 mod addr;
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod chunks;
 pub mod crc;
 mod error;

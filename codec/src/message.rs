@@ -9,6 +9,7 @@ use crate::payload::Payload;
 /// use for a few file system messages, `data` is bulk data. What the wire adds (sequence number,
 /// lengths, checksums, acknowledgement) is not part of a message: it differs with every sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Message {
     /// The fields that travel in both protocols' message headers.
     pub header: Header,
@@ -39,6 +40,7 @@ impl Message {
 ///
 /// Ceph: `ceph_msg_header` (v1), `ceph_msg_header2` (v2) in `src/include/msgr.h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Header {
     /// Transaction id: a request's number, which the reply repeats. Opaque to the messenger.
     pub tid: u64,
@@ -69,6 +71,7 @@ pub mod priority {
 
 /// The flags byte of a message: v1's footer, v2's message header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Flags(pub u8);
 
 impl Flags {

@@ -13,6 +13,7 @@ use core::fmt;
 
 /// The `type` of a message header. Any number is valid; many have no name.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct MessageType(pub u16);
 
 /// One row per type: number, prefix and rest of Ceph's constant, printed name.

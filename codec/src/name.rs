@@ -9,6 +9,7 @@ use crate::error::{Flaw, Malformed};
 ///
 /// Ceph: `CEPH_ENTITY_TYPE_*` in `src/include/msgr.h`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct EntityType(pub u8);
 
 impl EntityType {
@@ -72,6 +73,7 @@ impl FromStr for EntityType {
 ///
 /// Ceph: `entity_name_t` in `src/msg/msg_types.h`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct EntityName {
     /// What kind of entity.
     pub kind: EntityType,
@@ -124,6 +126,7 @@ fn not_a_name(offset: u64) -> Malformed {
 ///
 /// Ceph: `utime_t`, `ceph_timespec`. The nanoseconds are the sender's word and may exceed a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Timestamp {
     /// Seconds since the UNIX epoch.
     pub sec: u32,

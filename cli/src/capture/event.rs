@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+pub use cephwire_codec::Side;
 
 /// Something that happened on a connection.
 ///
@@ -85,25 +86,6 @@ impl Event {
             | Self::Data { time, .. }
             | Self::Missing { time, .. }
             | Self::Ended { time, .. } => *time,
-        }
-    }
-}
-
-/// One side of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Side {
-    /// The side that opened the connection.
-    Client,
-    /// The side that accepted it.
-    Server,
-}
-
-impl Side {
-    /// The side it talks to.
-    pub fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
         }
     }
 }

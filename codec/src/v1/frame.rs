@@ -10,12 +10,13 @@ use crate::name::{EntityName, Timestamp};
 /// Everything that can stand on a v1 stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Frame {
     /// The banner, the same 9 bytes from both.
     Banner,
     /// An address: two from the server (its own, then the client's as it sees it), one from the client.
     /// In the legacy layout, so its type is always v1, or none without an IP.
-    Address(EntityAddr),
+    Address(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::legacy))] EntityAddr),
     /// Client: connects or reconnects a session.
     Connect(Connect),
     /// Server: its answer.
@@ -25,6 +26,7 @@ pub enum Frame {
     /// A message.
     Message(MessageFrame),
     /// A message whose sender gave it up on the way: as if it had not been sent.
+    #[cfg_attr(feature = "arbitrary", arbitrary(skip))]
     Aborted {
         /// The sequence number it would have had.
         seq: u64,
@@ -127,6 +129,7 @@ impl Tag {
 /// │ features │ host_type │ global_seq │ connect_seq │ protocol_version │ authorizer_protocol │ authorizer_len │ flags │ authorizer
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Connect {
     /// Features it has.
     pub features: Features,
@@ -143,6 +146,7 @@ pub struct Connect {
     /// Bit 0: [`CONNECT_LOSSY`](super::CONNECT_LOSSY); the server decides.
     pub flags: u8,
     /// Opaque here.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::bytes))]
     pub authorizer: Bytes,
 }
 

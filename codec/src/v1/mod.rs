@@ -43,6 +43,7 @@ pub const CONNECT_LOSSY: u8 = 1;
 
 /// How messages are framed once the stream is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Framing {
     /// Footers have a signature field (21 bytes): both peers have feature MSG_AUTH.
     pub signature: bool,

@@ -20,6 +20,7 @@ use std::fmt;
 ///
 /// Ceph: `Compressor::CompressionAlgorithm` in `src/compressor/Compressor.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Method(pub u32);
 
 impl Method {

@@ -13,8 +13,10 @@ use crate::name::{EntityType, Timestamp};
 /// A frame of messenger v2; [`Banner`](Frame::Banner) stands for what comes before the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Frame {
     /// The banner: both sides send it at once, unasked.
+    #[cfg_attr(feature = "arbitrary", arbitrary(skip))]
     Banner(Banner),
     /// Both sides, right after the peer's banner.
     Hello(Hello),
@@ -23,9 +25,9 @@ pub enum Frame {
     /// Server: that method (or mode) will not do; these would.
     AuthBadMethod(AuthBadMethod),
     /// Server: one more step, with a payload of the method.
-    AuthReplyMore(Bytes),
+    AuthReplyMore(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::bytes))] Bytes),
     /// Client: its answer to [`AuthReplyMore`](Frame::AuthReplyMore).
-    AuthRequestMore(Bytes),
+    AuthRequestMore(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::bytes))] Bytes),
     /// Server: authenticated. Everything after it is in the mode it says.
     AuthDone(AuthDone),
     /// Both: HMAC-SHA256 over everything received so far; zeros without a session key.
@@ -64,6 +66,7 @@ pub enum Frame {
     /// Server: whether, and with what, frames are compressed from here on.
     CompressionDone(CompressionDone),
     /// A frame whose sender gave it up on the way: as if it had not been sent.
+    #[cfg_attr(feature = "arbitrary", arbitrary(skip))]
     Aborted(Tag),
 }
 
@@ -173,6 +176,7 @@ impl Frame {
 
 /// The payload of the banner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Banner {
     /// What the sender can do.
     pub supported: MsgrFeatures,
@@ -182,6 +186,7 @@ pub struct Banner {
 
 /// Who the sender is, and how it sees the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Hello {
     /// The sender's entity type. The server chooses its policy by it.
     pub entity_type: EntityType,
@@ -191,41 +196,50 @@ pub struct Hello {
 
 /// The client asks to be authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct AuthRequest {
     /// See [`method`](super::method).
     pub method: u32,
     /// Connection modes ([`mode`](super::mode)), the one it likes best first.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::few))]
     pub preferred_modes: Vec<u32>,
     /// The method's first payload.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::bytes))]
     pub payload: Bytes,
 }
 
 /// The server refuses a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct AuthBadMethod {
     /// The method that it refuses.
     pub method: u32,
     /// Why: a negative errno.
     pub result: i32,
     /// The methods that it would take.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::few))]
     pub allowed_methods: Vec<u32>,
     /// The modes that it would take.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::few))]
     pub allowed_modes: Vec<u32>,
 }
 
 /// The server accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct AuthDone {
     /// The client's id in the cluster, from monitors.
     pub global_id: u64,
     /// The mode of everything that follows.
     pub mode: u32,
     /// The method's last payload.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::bytes))]
     pub payload: Bytes,
 }
 
 /// The client's identity and the session it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ClientIdent {
     /// All addresses of the client.
     pub addrs: AddrVec,
@@ -252,6 +266,7 @@ impl ClientIdent {
 
 /// The server's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ServerIdent {
     /// All addresses of the server.
     pub addrs: AddrVec,
@@ -271,6 +286,7 @@ pub struct ServerIdent {
 
 /// The client takes a session up again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct SessionReconnect {
     /// All addresses of the client.
     pub addrs: AddrVec,
@@ -288,15 +304,18 @@ pub struct SessionReconnect {
 
 /// What the client can compress with.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct CompressionRequest {
     /// Whether it wants compression at all.
     pub compress: bool,
     /// Its methods, the one it likes best first.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::few))]
     pub methods: Vec<Method>,
 }
 
 /// What both will compress with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct CompressionDone {
     /// Whether to compress.
     pub compress: bool,
@@ -313,6 +332,7 @@ pub struct CompressionDone {
 /// │ seq │ tid │ type │ priority │ version │ pre_padding u32│ data_off │ ack_seq │ flags │ compat_version │ reserved │
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct MessageFrame {
     /// Its number in the session, from 1.
     pub seq: u64,

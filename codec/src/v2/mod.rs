@@ -49,6 +49,7 @@ pub const MESSAGE_HEADER_LEN: usize = 41;
 
 /// Which framing is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Revision {
     /// Messenger 2.0: the first one, with one epilogue for all crcs.
     V2_0,

@@ -1,0 +1,169 @@
+//! What is known of one side's bytes?
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use cephwire_codec::{v1, v2};
+
+use super::record::{Protocol, Why};
+use crate::capture::End;
+
+/// The bytes of one side, from the first that no record accounts for.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// What these bytes are.
+    pub state: State,
+    /// The side's offset up to which records account for everything.
+    pub at: u64,
+    /// Bytes from `at` on that were looked at and let go: an open stretch of a long record.
+    pub passed: u64,
+    /// The bytes behind those. A decoder has them too; they are kept to look for the next frame after an error.
+    pub held: VecDeque<Bytes>,
+    held_len: u64,
+    /// Why the side sends no more.
+    pub ended: Option<End>,
+    /// Time of the side's last event.
+    pub time: u64,
+}
+
+/// What a side's bytes are.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Not known yet.
+    Unknown,
+    /// Messenger v1.
+    V1(Box<v1::Decoder>),
+    /// Messenger v2.
+    V2(Box<v2::Decoder>),
+    /// Frames whose next boundary must be found.
+    Lost(Why),
+    /// Sealed.
+    Encrypted,
+    /// Another protocol; with the banner, if it is one of Ceph's.
+    Foreign(Option<Protocol>),
+    /// Everything is accounted for.
+    Over,
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Unknown,
+            at: 0,
+            passed: 0,
+            held: VecDeque::new(),
+            held_len: 0,
+            ended: None,
+            time: 0,
+        }
+    }
+
+    /// Takes the side's next bytes.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        match &mut self.state {
+            State::V1(decoder) => decoder.feed(&bytes),
+            State::V2(decoder) => decoder.feed(&bytes),
+            State::Encrypted | State::Foreign(_) => {
+                self.passed += bytes.len() as u64;
+                return;
+            }
+            State::Over => return,
+            State::Unknown | State::Lost(_) => {}
+        }
+        self.held_len += bytes.len() as u64;
+        self.held.push_back(bytes);
+    }
+
+    /// Bytes that no record accounts for.
+    pub(super) fn unaccounted(&self) -> u64 {
+        self.passed + self.held_len
+    }
+
+    pub(super) fn held_len(&self) -> u64 {
+        self.held_len
+    }
+
+    /// Accounts for everything up to `offset`.
+    pub(super) fn account(&mut self, offset: u64) {
+        let count = offset.saturating_sub(self.at);
+        let held = count.saturating_sub(self.passed);
+        self.passed = self.passed.saturating_sub(count);
+        self.drop_held(held);
+        self.at = offset;
+    }
+
+    /// Looked at, and of no further use: part of the stretch that one record will account for.
+    pub(super) fn pass(&mut self, count: u64) {
+        self.drop_held(count);
+        self.passed += count;
+    }
+
+    fn drop_held(&mut self, mut count: u64) {
+        self.held_len = self.held_len.saturating_sub(count);
+        while count > 0 {
+            let Some(front) = self.held.front_mut() else { return };
+            if (front.len() as u64) > count {
+                drop(front.split_to(count as usize));
+                return;
+            }
+            count -= front.len() as u64;
+            self.held.pop_front();
+        }
+    }
+
+    /// The first bytes that are held, at most `most`, in one piece.
+    pub(super) fn peek(&self, most: usize) -> Vec<u8> {
+        self.held.iter().flat_map(|piece| piece.iter().copied()).take(most).collect()
+    }
+
+    /// Everything held becomes part of one stretch, of which the bytes do not matter.
+    pub(super) fn pass_all(&mut self, state: State) {
+        self.pass(self.held_len);
+        self.state = state;
+    }
+
+    /// Decodes what is held as messenger v1 from here on.
+    pub(super) fn start_v1(&mut self, mut decoder: v1::Decoder) {
+        decoder.set_lenient(true);
+        self.held.iter().for_each(|bytes| decoder.feed(bytes));
+        self.state = State::V1(Box::new(decoder));
+    }
+
+    /// Decodes what is held as messenger v2 from here on.
+    pub(super) fn start_v2(&mut self, mut decoder: v2::Decoder) {
+        decoder.set_lenient(true);
+        self.held.iter().for_each(|bytes| decoder.feed(bytes));
+        self.state = State::V2(Box::new(decoder));
+    }
+
+    /// Which banner the side begins with, as far as that can be said.
+    pub(super) fn banner(&self) -> Banner {
+        let first = self.peek(v1::BANNER.len());
+        let begins = |banner: &[u8]| first.starts_with(banner);
+        let could = |banner: &[u8]| banner.starts_with(&first) && self.ended.is_none();
+        if begins(&v1::BANNER) {
+            Banner::Of(Protocol::V1)
+        } else if begins(&v2::BANNER_PREFIX) {
+            Banner::Of(Protocol::V2)
+        } else if could(&v1::BANNER) || could(&v2::BANNER_PREFIX) {
+            Banner::Unknown
+        } else if first.is_empty() {
+            Banner::Silent
+        } else {
+            Banner::Other
+        }
+    }
+}
+
+/// What a side begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Banner {
+    /// Too few bytes to say.
+    Unknown,
+    /// The side never said anything.
+    Silent,
+    /// A banner of Ceph's.
+    Of(Protocol),
+    /// None of Ceph's banners.
+    Other,
+}
