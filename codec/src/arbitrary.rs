@@ -26,7 +26,7 @@ mod delivery;
 mod stream;
 
 pub use delivery::{Delivery, Driven, Outcome, OutcomeOf, Place, Step, decode};
-pub use stream::{Secure, Stream, StreamV1, StreamV2};
+pub use stream::{Owner, Secure, Stream, StreamV1, StreamV2};
 
 /// The most entries of a list.
 const FEW: usize = 8;

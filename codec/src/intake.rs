@@ -94,7 +94,7 @@ impl Intake {
             Some(direct) if direct.left > 0 => direct.lend(self.share),
             _ => {
                 self.make_room();
-                self.block.split_off(self.block.len())
+                spare(&mut self.block)
             }
         };
         self.lent = lent.capacity();
@@ -119,12 +119,7 @@ impl Intake {
 
     /// Takes a lent buffer back with what the socket put into it (perhaps nothing).
     pub(crate) fn accept(&mut self, mut filled: BytesMut) {
-        let full = filled.len() >= self.lent && self.lent > 0;
-        self.next = if full { (self.next * 2).min(BLOCK_MOST) } else { self.next };
-        if filled.len() < self.lent / 8 {
-            self.next = (self.next / 2).max(BLOCK_LEAST);
-        }
-        self.lent = 0;
+        let lent = std::mem::take(&mut self.lent);
         if let Some(direct) = self.direct.as_mut().filter(|direct| direct.left > 0) {
             // A driver may have grown the buffer: what is beyond the segment belongs to the block.
             let beyond = filled.split_off(direct.left.min(filled.len()));
@@ -133,6 +128,10 @@ impl Intake {
             if filled.is_empty() {
                 return;
             }
+        } else if filled.len() >= lent && lent > 0 {
+            self.next = (self.next * 2).min(BLOCK_MOST);
+        } else if filled.len() < lent / 8 {
+            self.next = (self.next / 2).max(BLOCK_LEAST);
         }
         self.block.unsplit(filled);
     }
@@ -209,6 +208,8 @@ impl Intake {
         if self.block.is_empty() {
             self.block = BytesMut::new();
         }
+        // Where one large segment comes, another may follow: little of it shall be read ahead and copied.
+        self.next = BLOCK_LEAST;
         self.offset += len as u64;
         self.direct = Some(Box::new(direct));
     }
@@ -260,7 +261,7 @@ impl Direct {
                 self.done.push(full);
             }
         }
-        let mut lent = self.piece.split_off(self.piece.len());
+        let mut lent = spare(&mut self.piece);
         if lent.capacity() > self.left {
             // The socket must not read past the segment's end.
             drop(lent.split_off(self.left));
@@ -275,6 +276,12 @@ impl Direct {
         }
         self.piece.unsplit(filled);
     }
+}
+
+/// Takes the room behind the bytes of `buf`.
+fn spare(buf: &mut BytesMut) -> BytesMut {
+    // Whole, it need not be counted by reference: one allocation less for each buffer.
+    if buf.is_empty() { std::mem::take(buf) } else { buf.split_off(buf.len()) }
 }
 
 /// Room for `len` bytes whose address is `at` modulo the page size.

@@ -17,6 +17,8 @@ use crate::capture::End;
 
 /// A side does not wait for the other any longer when it holds so many bytes.
 const PATIENCE: u64 = 1 << 20;
+/// So many bytes are searched for a frame boundary at a time.
+const WINDOW: usize = 64 << 10;
 
 /// A TCP connection.
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl Conversation {
         self.emit(from, at + len, What::Missing, records);
         let stream = self.streams.of_mut(from);
         if !matches!(stream.state, State::Encrypted | State::Foreign(_)) {
-            stream.state = State::Lost(Why::Unsynchronized("bytes before are missing, and no crc proves a frame yet"));
+            stream.lose(Why::Unsynchronized("bytes before are missing, and no crc proves a frame yet"));
         }
     }
 
@@ -181,7 +183,7 @@ impl Conversation {
 
     fn lose(&mut self, why: &'static str) {
         for stream in [&mut self.streams.client, &mut self.streams.server] {
-            stream.state = State::Lost(Why::Unsynchronized(why));
+            stream.lose(Why::Unsynchronized(why));
         }
     }
 
@@ -197,9 +199,14 @@ impl Conversation {
 
     fn step_v1(&mut self, side: Side, records: &mut Vec<Record>) -> bool {
         let stream = self.streams.of_mut(side);
+        let impatient = self.v1.is_waiting(side) && stream.held_len() > PATIENCE;
         let State::V1(decoder) = &mut stream.state else { return false };
         match decoder.next_frame() {
-            Ok(None) => false,
+            Ok(None) if impatient => {
+                stream.lose(Why::Unsynchronized("the reply that says how to read this is not in the capture"));
+                true
+            }
+            Ok(None) => stream.give(),
             Ok(Some(frame)) => {
                 let footprint = *decoder.last();
                 if self.v1.other_footer(side, &frame) {
@@ -237,7 +244,7 @@ impl Conversation {
             return false;
         }
         match decoder.next_frame() {
-            Ok(None) => false,
+            Ok(None) => stream.give(),
             Ok(Some(frame)) => {
                 let footprint = *decoder.last();
                 let turn = self.v2.heard(side, &frame, &mut self.identities);
@@ -259,7 +266,7 @@ impl Conversation {
 
     fn broken(&mut self, side: Side, error: Malformed) -> bool {
         let stream = self.streams.of_mut(side);
-        stream.state = State::Lost(Why::Malformed(Box::new(error)));
+        stream.lose(Why::Malformed(Box::new(error)));
         // At least one byte is not the beginning of a frame.
         stream.pass(1);
         true
@@ -269,12 +276,13 @@ impl Conversation {
     fn search(&mut self, side: Side, records: &mut Vec<Record>) -> bool {
         let protocol = self.protocol;
         let stream = self.streams.of_mut(side);
-        let bytes = stream.peek(usize::MAX);
+        let bytes = stream.peek(WINDOW);
         // Near the end more bytes may be needed, unless none will come.
-        let until = if stream.ended.is_some() { bytes.len() } else { bytes.len().saturating_sub(resync::NEEDED) };
+        let last = stream.ended.is_some() && bytes.len() as u64 == stream.held_len();
+        let until = if last { bytes.len() } else { bytes.len().saturating_sub(resync::NEEDED) };
         let Some(boundary) = resync::find(&bytes, until, protocol) else {
             stream.pass(until as u64);
-            return false;
+            return until > 0;
         };
         stream.pass(boundary.skipped as u64);
         let at = stream.at + stream.passed;
@@ -319,7 +327,7 @@ impl Conversation {
         }
         if stream.ended.is_none() && matches!(stream.state, State::V1(_) | State::V2(_) | State::Unknown) {
             // Not the connection's end, but a hole, cuts this frame off.
-            stream.state = State::Lost(Why::Unsynchronized("the rest of this frame is not in the capture"));
+            stream.lose(Why::Unsynchronized("the rest of this frame is not in the capture"));
         }
         let end = stream.at + left;
         self.settle_stretch(side, end, records);

@@ -17,8 +17,11 @@ pub(super) struct Stream {
     pub at: u64,
     /// Bytes from `at` on that were looked at and let go: an open stretch of a long record.
     pub passed: u64,
-    /// The bytes behind those. A decoder has them too; they are kept to look for the next frame after an error.
-    pub held: VecDeque<Bytes>,
+    /// Bytes behind those that a decoder has as well: kept to look for the next frame after an error.
+    given: VecDeque<Bytes>,
+    /// Bytes behind those that no decoder has.
+    waiting: VecDeque<Bytes>,
+    /// Bytes in both.
     held_len: u64,
     /// Why the side sends no more.
     pub ended: Option<End>,
@@ -51,7 +54,8 @@ impl Stream {
             state: State::Unknown,
             at: 0,
             passed: 0,
-            held: VecDeque::new(),
+            given: VecDeque::new(),
+            waiting: VecDeque::new(),
             held_len: 0,
             ended: None,
             time: 0,
@@ -59,19 +63,35 @@ impl Stream {
     }
 
     /// Takes the side's next bytes.
-    pub(super) fn push(&mut self, bytes: Bytes) {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        match &self.state {
+            State::Encrypted | State::Foreign(_) => self.passed += bytes.len() as u64,
+            State::Over => {}
+            State::Unknown | State::V1(_) | State::V2(_) | State::Lost(_) => {
+                self.held_len += bytes.len() as u64;
+                self.waiting.push_back(bytes);
+            }
+        }
+    }
+
+    /// Gives the decoder the next bytes; whether there were any. Little by little, as an error makes the
+    /// rest worthless to it.
+    pub(crate) fn give(&mut self) -> bool {
+        let Some(bytes) = self.waiting.pop_front() else { return false };
         match &mut self.state {
             State::V1(decoder) => decoder.feed(&bytes),
             State::V2(decoder) => decoder.feed(&bytes),
-            State::Encrypted | State::Foreign(_) => {
-                self.passed += bytes.len() as u64;
-                return;
-            }
-            State::Over => return,
-            State::Unknown | State::Lost(_) => {}
+            State::Unknown | State::Lost(_) | State::Encrypted | State::Foreign(_) | State::Over => {}
         }
-        self.held_len += bytes.len() as u64;
-        self.held.push_back(bytes);
+        self.given.push_back(bytes);
+        true
+    }
+
+    /// Takes back what the decoder was given.
+    fn take_back(&mut self) {
+        while let Some(bytes) = self.given.pop_back() {
+            self.waiting.push_front(bytes);
+        }
     }
 
     /// Bytes that no record accounts for.
@@ -101,38 +121,53 @@ impl Stream {
     fn drop_held(&mut self, mut count: u64) {
         self.held_len = self.held_len.saturating_sub(count);
         while count > 0 {
-            let Some(front) = self.held.front_mut() else { return };
+            let queue = if self.given.is_empty() { &mut self.waiting } else { &mut self.given };
+            let Some(front) = queue.front_mut() else { return };
             if (front.len() as u64) > count {
                 drop(front.split_to(count as usize));
                 return;
             }
             count -= front.len() as u64;
-            self.held.pop_front();
+            queue.pop_front();
         }
     }
 
     /// The first bytes that are held, at most `most`, in one piece.
-    pub(super) fn peek(&self, most: usize) -> Vec<u8> {
-        self.held.iter().flat_map(|piece| piece.iter().copied()).take(most).collect()
+    pub(crate) fn peek(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(most.min(self.held_len as usize));
+        for piece in self.given.iter().chain(&self.waiting) {
+            let room = most - bytes.len();
+            bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            if bytes.len() == most {
+                break;
+            }
+        }
+        bytes
     }
 
     /// Everything held becomes part of one stretch, of which the bytes do not matter.
-    pub(super) fn pass_all(&mut self, state: State) {
+    pub(crate) fn pass_all(&mut self, state: State) {
         self.pass(self.held_len);
         self.state = state;
     }
 
+    /// From here on no frame is known.
+    pub(crate) fn lose(&mut self, why: Why) {
+        self.take_back();
+        self.state = State::Lost(why);
+    }
+
     /// Decodes what is held as messenger v1 from here on.
-    pub(super) fn start_v1(&mut self, mut decoder: v1::Decoder) {
+    pub(crate) fn start_v1(&mut self, mut decoder: v1::Decoder) {
         decoder.set_lenient(true);
-        self.held.iter().for_each(|bytes| decoder.feed(bytes));
+        self.take_back();
         self.state = State::V1(Box::new(decoder));
     }
 
     /// Decodes what is held as messenger v2 from here on.
-    pub(super) fn start_v2(&mut self, mut decoder: v2::Decoder) {
+    pub(crate) fn start_v2(&mut self, mut decoder: v2::Decoder) {
         decoder.set_lenient(true);
-        self.held.iter().for_each(|bytes| decoder.feed(bytes));
+        self.take_back();
         self.state = State::V2(Box::new(decoder));
     }
 

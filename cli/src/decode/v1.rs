@@ -16,6 +16,7 @@ pub(super) struct Dialogue {
 #[derive(Debug, Default)]
 struct Progress {
     addresses: u8,
+    connected: bool,
     /// What comes next, if it was not said to the decoder yet.
     expect: Option<Expect>,
     framing: Framing,
@@ -42,7 +43,10 @@ impl Dialogue {
                 let more = progress.addresses < 2;
                 progress.expect = Some(if more { Expect::Address } else { Expect::Reply });
             }
-            (_, Frame::Connect(Connect { features, .. })) => self.connect_features = Some(*features),
+            (_, Frame::Connect(Connect { features, .. })) => {
+                progress.connected = true;
+                self.connect_features = Some(*features);
+            }
             (_, Frame::Reply(reply)) => self.replied(reply.tag, reply.features),
             (_, Frame::Seq(_)) => {
                 progress.expect = Some(Expect::Open);
@@ -67,6 +71,12 @@ impl Dialogue {
             progress.framing.signature = effective.contains(Features::MSG_AUTH);
             progress.open = expect == Expect::Open;
         }
+    }
+
+    /// Whether `side` has to wait for what the other says.
+    pub(crate) fn is_waiting(&self, side: Side) -> bool {
+        let progress = self.sides.of(side);
+        progress.connected && !progress.open
     }
 
     /// Tells a side's decoder what is new.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ::arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::BytesMut;
 
-use super::Stream;
+use super::Owner;
 use crate::error::Malformed;
 use crate::intake::Room;
 use crate::{v1, v2};
@@ -185,15 +185,15 @@ pub struct Outcome<F, P> {
 /// The outcome of a stream of this protocol.
 pub type OutcomeOf<D> = Outcome<<D as Driven>::Frame, <D as Driven>::Footprint>;
 
-/// Decodes `bytes`, which need not be those of `stream`: that says what the decoder is told, and when.
+/// Decodes `bytes`, which may be any; `owner` says what the decoder is told, and when.
 #[must_use]
-pub fn decode<S: Stream>(stream: &S, bytes: &[u8], delivery: &Delivery) -> OutcomeOf<S::Decoder> {
-    let mut decoder = stream.decoder();
+pub fn decode<O: Owner>(owner: &O, bytes: &[u8], delivery: &Delivery) -> OutcomeOf<O::Decoder> {
+    let mut decoder = owner.decoder();
     let mut outcome = Outcome { frames: Vec::new(), error: None, offset: 0, partial: 0, broken: None };
     let mut fed = 0;
     let mut steps = delivery.steps.iter().cycle();
     loop {
-        drain(stream, &mut decoder, delivery.place, &mut outcome);
+        drain(owner, &mut decoder, delivery.place, &mut outcome);
         let (offset, partial) = (decoder.offset(), decoder.partial_len());
         if outcome.error.is_none() && offset + partial != fed as u64 {
             outcome.broken = outcome.broken.or(Some("offset and partial_len are not what arrived"));
@@ -212,20 +212,20 @@ pub fn decode<S: Stream>(stream: &S, bytes: &[u8], delivery: &Delivery) -> Outco
 }
 
 /// Takes all frames that are there.
-fn drain<S: Stream>(
-    stream: &S,
-    decoder: &mut S::Decoder,
+fn drain<O: Owner>(
+    owner: &O,
+    decoder: &mut O::Decoder,
     place: Place,
-    outcome: &mut OutcomeOf<S::Decoder>,
+    outcome: &mut OutcomeOf<O::Decoder>,
 ) {
     loop {
-        stream.tell(outcome.frames.len(), decoder);
+        owner.tell(outcome.frames.len(), decoder);
         let end = decoder.offset();
         match decoder.next_at(place) {
             Ok(None) => return,
             Ok(Some(frame)) => {
                 let last = decoder.last();
-                let (offset, len) = S::Decoder::span(&last);
+                let (offset, len) = O::Decoder::span(&last);
                 if offset != end || offset + len != decoder.offset() || len == 0 {
                     outcome.broken = outcome.broken.or(Some("a footprint does not continue the one before"));
                 }

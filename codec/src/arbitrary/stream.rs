@@ -15,11 +15,20 @@ use super::SECRET;
 #[cfg(feature = "secure")]
 use crate::Side;
 
-/// One direction of a connection, with what its receiver is told and when.
-pub trait Stream {
+/// The owner of a decoder: what it knows, and when it tells.
+pub trait Owner {
     /// The decoder of its protocol.
     type Decoder: Driven;
 
+    /// A decoder at the start of the stream.
+    fn decoder(&self) -> Self::Decoder;
+
+    /// Tells the decoder what is known once `n` frames were decoded; perhaps several times.
+    fn tell(&self, n: usize, decoder: &mut Self::Decoder);
+}
+
+/// One direction of a connection, and the owner of the decoder at its end.
+pub trait Stream: Owner {
     /// All bytes of the stream.
     ///
     /// # Errors
@@ -28,12 +37,6 @@ pub trait Stream {
 
     /// The frames, in order.
     fn frames(&self) -> Vec<<Self::Decoder as Driven>::Frame>;
-
-    /// A decoder at the start.
-    fn decoder(&self) -> Self::Decoder;
-
-    /// Tells the decoder what its owner knows once `n` frames were decoded.
-    fn tell(&self, n: usize, decoder: &mut Self::Decoder);
 }
 
 /// A v1 stream: the structures of a handshake in any order, then items.
@@ -67,8 +70,6 @@ impl<'a> Arbitrary<'a> for StreamV1 {
 }
 
 impl Stream for StreamV1 {
-    type Decoder = v1::Decoder;
-
     fn encode(&self) -> std::result::Result<Bytes, Unencodable> {
         let mut encoder = v1::Encoder::new();
         encoder.set_framing(self.framing);
@@ -80,6 +81,10 @@ impl Stream for StreamV1 {
     fn frames(&self) -> Vec<v1::Frame> {
         self.frames.clone()
     }
+}
+
+impl Owner for StreamV1 {
+    type Decoder = v1::Decoder;
 
     fn decoder(&self) -> v1::Decoder {
         let mut decoder = v1::Decoder::new();
@@ -147,8 +152,6 @@ impl<'a> Arbitrary<'a> for StreamV2 {
 }
 
 impl Stream for StreamV2 {
-    type Decoder = v2::Decoder;
-
     fn encode(&self) -> std::result::Result<Bytes, Unencodable> {
         let mut encoder = v2::Encoder::new();
         encoder.set_revision(self.revision);
@@ -171,6 +174,10 @@ impl Stream for StreamV2 {
         let sealed = self.secure.iter().flat_map(|secure| &secure.frames);
         std::iter::once(&v2::Frame::Banner(self.banner)).chain(&self.clear).chain(sealed).cloned().collect()
     }
+}
+
+impl Owner for StreamV2 {
+    type Decoder = v2::Decoder;
 
     fn decoder(&self) -> v2::Decoder {
         let mut decoder = v2::Decoder::new();

@@ -41,7 +41,7 @@ fn frames_decode_and_encode_to_the_same_bytes() {
         assert_eq!(out.take_pieces().concat(), bytes, "{name}");
         seen += 1;
     }
-    assert_eq!(seen, 18);
+    assert_eq!(seen, 19);
 }
 
 /// The fields that the documentation of those rows names.
