@@ -122,12 +122,13 @@ impl Intake {
         let lent = std::mem::take(&mut self.lent);
         if let Some(direct) = self.direct.as_mut().filter(|direct| direct.left > 0) {
             // A driver may have grown the buffer: what is beyond the segment belongs to the block.
-            let beyond = filled.split_off(direct.left.min(filled.len()));
-            direct.accept(filled);
-            filled = beyond;
-            if filled.is_empty() {
-                return;
+            let beyond = (filled.len() > direct.left).then(|| filled.split_off(direct.left));
+            if let Some(record) = &mut self.record {
+                record.extend_from_slice(&filled);
             }
+            direct.accept(filled);
+            let Some(beyond) = beyond else { return };
+            filled = beyond;
         } else if filled.len() >= lent && lent > 0 {
             self.next = (self.next * 2).min(BLOCK_MOST);
         } else if filled.len() < lent / 8 {

@@ -255,6 +255,22 @@ impl MessageType {
         self.row().map(|row| row.2)
     }
 
+    /// The word that a message of this type begins with in Ceph's log: nearly always its [`name`](Self::name).
+    #[must_use]
+    pub fn log_name(self) -> Option<&'static str> {
+        match self {
+            Self::CLIENT_REQUEST => Some("client_request"),
+            Self::CLIENT_REPLY => Some("client_reply"),
+            Self::OSD_MAP => Some("osd_map"),
+            Self::MON_COMMAND_ACK => Some("mon_command_ack"),
+            Self::LOGACK => Some("log"),
+            Self::OSD_PG_NOTIFY => Some("pg_notify"),
+            Self::OSD_PG_CREATED => Some("osd_pg_created"),
+            Self::CLIENT_CAPS => Some("client_caps"),
+            _ => self.name(),
+        }
+    }
+
     /// Ceph's constant, such as `CEPH_MSG_OSD_OP`.
     #[must_use]
     pub fn constant(self) -> Option<&'static str> {

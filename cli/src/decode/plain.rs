@@ -80,9 +80,10 @@ fn message(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let (kind, version) = (message.header.kind, message.header.version);
+    let name = kind.log_name().map_or_else(|| kind.to_string(), str::to_owned);
     let (front, middle, data) = (message.front.len(), message.middle.len(), message.data.len());
     let [front_crc, middle_crc, data_crc] = crcs;
-    write!(out, "{seq} ==== {style}{kind}{style:#} v{version} ==== {front}+{middle}+{data} ")?;
+    write!(out, "{seq} ==== {style}{name}{style:#} v{version} ==== {front}+{middle}+{data} ")?;
     write!(out, "({word} {front_crc} {middle_crc} {data_crc}) tid {}", message.header.tid)
 }
 

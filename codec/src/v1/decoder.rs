@@ -244,7 +244,7 @@ impl Decoder {
     #[must_use]
     pub fn offset(&self) -> u64 {
         match self.state {
-            State::Body => self.body.offset,
+            State::Announced(_) | State::Body => self.body.offset,
             _ => self.intake.offset(),
         }
     }

@@ -397,9 +397,10 @@ impl Decoder {
                 Flaw::Value { expected: 1, found: preamble.num_segments.into() },
             );
         }
-        if tag == Tag::Message && !compressed {
+        if tag == Tag::Message {
             let found = preamble.lengths.first().map_or(0, |len| u64::from(*len));
-            if found != MESSAGE_HEADER_LEN as u64 {
+            // A compressed one is compared again when it is inflated; but nothing inflates to a header.
+            if if compressed { found == 0 } else { found != MESSAGE_HEADER_LEN as u64 } {
                 let flaw = Flaw::Value { expected: MESSAGE_HEADER_LEN as u64, found };
                 return wrong("header length", 2, flaw);
             }
@@ -442,7 +443,7 @@ impl Decoder {
             return Ok(Frame::Aborted(tag));
         }
         let segments = if body.preamble.is_compressed() {
-            self.inflate(tag, body.segments, body.offset)?
+            self.inflate(tag, body.segments, &body.preamble, body.offset)?
         } else {
             body.segments
         };
@@ -471,12 +472,21 @@ impl Decoder {
         &self,
         tag: Tag,
         segments: [Payload; MAX_SEGMENTS],
+        preamble: &Preamble,
         offset: u64,
     ) -> Result<[Payload; MAX_SEGMENTS], Malformed> {
         let method = self.compression.unwrap_or_default();
         let mut inflated: [Payload; MAX_SEGMENTS] = Default::default();
         let limits = self.segment_limits(tag);
-        for ((plain, segment), (field, limit)) in inflated.iter_mut().zip(segments).zip(limits) {
+        let wire = preamble.wire_lengths(self.revision, self.last.secure);
+        // Segment 0 begins behind the preamble's fields, also where it is sealed together with them.
+        let (mut at, mut next) = (offset + PREAMBLE_LEN as u64, offset + wire.preamble);
+        for (((plain, segment), (field, limit)), len) in
+            inflated.iter_mut().zip(segments).zip(limits).zip(wire.segments)
+        {
+            let here = at;
+            next += len;
+            at = next;
             if segment.is_empty() {
                 continue;
             }
@@ -488,7 +498,7 @@ impl Decoder {
                     compress::Failure::TooLong { found } => Flaw::TooLong { limit: limit.into(), found },
                     compress::Failure::Unsupported => Flaw::NotCompressible,
                 };
-                Malformed::new(tag.name(), field, offset, flaw)
+                Malformed::new(tag.name(), field, here, flaw)
             })?;
         }
         Ok(inflated)

@@ -204,7 +204,8 @@ fn compress_all(
 impl Segments<'_> {
     #[inline]
     fn preamble(&self) -> Result<Preamble, Unencodable> {
-        let mut lengths = [self.first.len() as u32, 0, 0, 0];
+        let first = self.first.len();
+        let mut lengths = [u32::try_from(first).map_err(|_| too_long(self.tag, MAX_SEGMENTS, first))?, 0, 0, 0];
         let [_, rest @ ..] = &mut lengths;
         for (n, (len, segment)) in rest.iter_mut().zip(self.rest).enumerate() {
             *len = u32::try_from(segment.len()).map_err(|_| too_long(self.tag, n, segment.len()))?;

@@ -131,7 +131,7 @@ fn seal(n: u8, text: &[u8]) -> Vec<u8> {
     nonce[4] += n;
     let mut text = text.to_vec();
     let tag =
-        Aes128Gcm::new(&key.into()).encrypt_inout_detached(&nonce.into(), &[], text[..].into()).unwrap();
+        Aes128Gcm::new(&key.into()).encrypt_inout_detached(&nonce.into(), &[], text.as_mut_slice().into()).unwrap();
     text.extend_from_slice(&tag);
     text
 }

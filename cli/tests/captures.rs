@@ -1,0 +1,188 @@
+//! Are real captures decoded whole and right?
+//!
+//! Ceph's own logs, written beside the captures, are the judge: what we decode, its receiver must have logged.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::collections::HashMap;
+
+use bytes::Buf as _;
+use cephwire_cli::decode::{Protocol, Record, What};
+use cephwire_codec::v2::{MAX_SEGMENTS, PREAMBLE_LEN, Revision};
+use cephwire_codec::{Chunks, Message, Side, v1, v2};
+use support::Capture;
+
+/// How many messages of a capture no receiver logged: they were on the wire of a connection that was being
+/// closed. In all others every message is in the log.
+const IN_FLIGHT: [(&str, usize); 8] = [
+    ("nautilus-simple-v1-cephx-inject-alpha", 7),
+    ("pacific-v1-cephx-inject-alpha", 2),
+    ("pacific-v1-cephx-osd-pause-alpha", 3),
+    ("pacific-v1-cephx-peer-pause-alpha", 10),
+    ("pacific-v1-cephx-session-alpha", 1),
+    ("pacific-v1-none-inject-alpha", 5),
+    ("pacific-v1-none-large-alpha", 1),
+    ("pacific-v2crc-cephx-inject-alpha", 6),
+];
+
+#[test]
+fn every_byte_is_accounted_for_once() {
+    for path in support::files() {
+        let capture = support::decode(&path);
+        let mut at: HashMap<(u64, Side), u64> = HashMap::new();
+        for record in &capture.records {
+            let next = at.entry((record.connection, record.from)).or_default();
+            assert_eq!(record.offset, *next, "{}: {record:?}", capture.name);
+            *next += record.len;
+        }
+        for (side, bytes) in &capture.bytes {
+            assert_eq!(at.get(side).copied().unwrap_or_default(), bytes.len() as u64, "{}: {side:?}", capture.name);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_wrong_with_any_capture() {
+    for path in support::files() {
+        let capture = support::decode(&path);
+        for record in &capture.records {
+            assert!(!record.is_error(), "{}: {record:?}", capture.name);
+        }
+        let count = |name| capture.records.iter().filter(|record| record.name() == name).count();
+        assert_eq!(count("encrypted") > 0, capture.name.contains("secure") && !capture.name.contains("bad-auth")
+            || capture.name.contains("defaultmodes"), "{}", capture.name);
+        assert_eq!(count("foreign") > 0, capture.name.contains("bad-banner"), "{}", capture.name);
+    }
+}
+
+#[test]
+fn every_message_was_logged_by_its_receiver() {
+    let mut messages = 0;
+    for path in support::files() {
+        let capture = support::decode(&path);
+        let log = path.with_file_name(format!("{}.log.gz", capture.name));
+        let mut logged = received(&support::gunzip(&log));
+        let mut missing = Vec::new();
+        // The kernel client writes no log: of its connections only the servers' half is known.
+        let heard = |record: &&Record| !(capture.name.starts_with("kernel") && record.from == Side::Server);
+        for (seq, message) in capture.records.iter().filter(heard).filter_map(message) {
+            messages += 1;
+            let lengths = (message.front.len(), message.middle.len(), message.data.len());
+            let word = message.header.kind.log_name().unwrap_or("?").to_owned();
+            match logged.get_mut(&(seq, word.clone(), lengths)) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => missing.push(format!("seq {seq} {word} {lengths:?}")),
+            }
+        }
+        let expected = IN_FLIGHT.iter().find(|(name, _)| *name == capture.name).map_or(0, |(_, count)| *count);
+        assert_eq!(missing.len(), expected, "{}: {missing:#?}", capture.name);
+    }
+    assert!(messages > 4000, "only {messages} messages");
+}
+
+#[test]
+fn every_frame_encodes_to_the_bytes_it_came_from() {
+    let mut compressed = 0;
+    for path in support::files() {
+        let capture = support::decode(&path);
+        for record in &capture.records {
+            let bytes = capture.bytes_of(record);
+            match &record.what {
+                What::V1(frame, footprint) => {
+                    assert_eq!(encode_v1(frame, footprint), bytes, "{}: {record:?}", capture.name);
+                }
+                What::V2(frame, footprint) if footprint.preamble.is_compressed() => {
+                    compressed += 1;
+                    assert_inflates_to_the_same(frame, footprint, &capture, record);
+                }
+                What::V2(frame, footprint) => {
+                    assert_eq!(encode_v2(frame, footprint), bytes, "{}: {record:?}", capture.name);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(compressed > 100, "only {compressed} compressed frames");
+}
+
+/// The `<==` lines of a log: how often each of (seq, first word of the message, lengths) was received.
+fn received(log: &str) -> HashMap<(u64, String, (usize, usize, usize)), usize> {
+    let mut counts = HashMap::new();
+    for line in log.lines().filter(|line| line.contains(" <== ")) {
+        let Some(parts) = parse_received(line) else { continue };
+        *counts.entry(parts).or_default() += 1;
+    }
+    counts
+}
+
+/// `… <== mon.0 v1:127.0.0.1:30301/0 5 ==== config(0 keys) v1 ==== 4+0+0 (…) …`
+fn parse_received(line: &str) -> Option<(u64, String, (usize, usize, usize))> {
+    let (head, rest) = line.split_once(" ==== ")?;
+    let seq = head.rsplit(' ').next()?.parse().ok()?;
+    let (text, lengths) = rest.rsplit_once(" ==== ")?;
+    let word = text.split([' ', '(', '{']).next()?.to_owned();
+    let mut lengths = lengths.split(' ').next()?.split('+').map(|len| len.parse().ok());
+    Some((seq, word, (lengths.next()??, lengths.next()??, lengths.next()??)))
+}
+
+fn message(record: &Record) -> Option<(u64, &Message)> {
+    match &record.what {
+        What::V1(frame, _) => match &**frame {
+            v1::Frame::Message(frame) => Some((frame.seq, &frame.message)),
+            _ => None,
+        },
+        What::V2(frame, _) => match &**frame {
+            v2::Frame::Message(frame) => Some((frame.seq, &frame.message)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn encode_v1(frame: &v1::Frame, footprint: &v1::Footprint) -> Vec<u8> {
+    let mut encoder = v1::Encoder::new();
+    if let v1::Frame::Message(message) = frame {
+        let fixed = 1 + v1::MESSAGE_HEADER_LEN + message.message.payload_len();
+        let signature = footprint.len as usize == fixed + v1::FOOTER_LEN;
+        encoder.set_framing(v1::Framing { signature, ..v1::Framing::default() });
+    }
+    let mut out = Chunks::new();
+    encoder.encode(frame, &mut out).unwrap();
+    out.copy_to_bytes(out.remaining()).to_vec()
+}
+
+fn encode_v2(frame: &v2::Frame, footprint: &v2::Footprint) -> Vec<u8> {
+    assert!(!footprint.secure);
+    let mut out = Chunks::new();
+    v2::Encoder::new().encode(frame, &mut out).unwrap();
+    out.copy_to_bytes(out.remaining()).to_vec()
+}
+
+/// Compressors may differ, so the bytes may; what they inflate to may not.
+fn assert_inflates_to_the_same(frame: &v2::Frame, footprint: &v2::Footprint, capture: &Capture, record: &Record) {
+    let [header, ..] = footprint.preamble.lengths;
+    assert_ne!(header as usize, v2::MESSAGE_HEADER_LEN, "compressed headers differ in length");
+    assert_eq!(footprint.preamble.lengths.len(), MAX_SEGMENTS);
+    let method = method(&capture.name);
+    let mut encoder = v2::Encoder::new();
+    encoder.set_compression(Some(v2::Compression { method, min_size: 0 }));
+    let mut out = Chunks::new();
+    encoder.encode(frame, &mut out).unwrap();
+    let ours = out.copy_to_bytes(out.remaining());
+    for bytes in [&ours[..], capture.bytes_of(record)] {
+        assert!(bytes.len() > PREAMBLE_LEN);
+        let mut decoder = v2::Decoder::mid_stream(Revision::V2_1, 0);
+        decoder.set_compression(Some(method));
+        decoder.feed(bytes);
+        assert_eq!(decoder.next_frame().unwrap().as_ref(), Some(frame), "{}: {record:?}", capture.name);
+        assert!(decoder.last().preamble.is_compressed());
+        assert_eq!(record.protocol, Some(Protocol::V2));
+    }
+}
+
+fn method(capture: &str) -> v2::Method {
+    let named = v2::Method::SUPPORTED.iter().find(|method| method.name().is_some_and(|name| capture.contains(name)));
+    *named.unwrap_or_else(|| panic!("{capture}: no method in its name"))
+}

@@ -1,0 +1,86 @@
+//! The captures of `testdata/`, decoded: what every test here starts from.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its data must fail")]
+#![expect(dead_code, reason = "each test file uses a part")]
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use cephwire_cli::capture::{Event, Streams};
+use cephwire_cli::decode::{Dissector, Record};
+use cephwire_codec::Side;
+
+/// A capture with everything in it.
+pub(crate) struct Capture {
+    pub(crate) name: String,
+    pub(crate) records: Vec<Record>,
+    /// All bytes of each side of each connection; holes are zeros.
+    pub(crate) bytes: HashMap<(u64, Side), Vec<u8>>,
+}
+
+impl Capture {
+    /// The bytes of a record.
+    pub(crate) fn bytes_of(&self, record: &Record) -> &[u8] {
+        let start = record.offset as usize;
+        self.bytes.get(&(record.connection, record.from)).unwrap().get(start..start + record.len as usize).unwrap()
+    }
+}
+
+/// The directory `testdata/`.
+pub(crate) fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
+
+/// The captures' files, sorted by name; there must be some.
+pub(crate) fn files() -> Vec<PathBuf> {
+    let is_capture = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with(".pcap") || name.ends_with(".pcap.gz")
+    };
+    let directory = fs::read_dir(testdata().join("captures")).unwrap();
+    let mut files: Vec<_> = directory.map(|entry| entry.unwrap().path()).filter(is_capture).collect();
+    files.sort();
+    assert!(files.len() >= 30, "only {} captures", files.len());
+    files
+}
+
+/// A capture's name, without what its file's name ends with.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned()
+}
+
+/// Decodes a capture.
+pub(crate) fn decode(path: &Path) -> Capture {
+    decode_bytes(name(path), &fs::read(path).unwrap())
+}
+
+/// Decodes a capture that is in memory.
+pub(crate) fn decode_bytes(name: String, file: &[u8]) -> Capture {
+    let mut streams = Streams::new(file).unwrap();
+    let (mut dissector, mut records, mut bytes) = (Dissector::new(), Vec::new(), HashMap::new());
+    while let Some(event) = streams.next_event().unwrap() {
+        let mut put = |connection, from, offset: u64, piece: &[u8]| {
+            let stream: &mut Vec<u8> = bytes.entry((connection, from)).or_default();
+            assert_eq!(stream.len() as u64, offset);
+            stream.extend_from_slice(piece);
+        };
+        match &event {
+            Event::Data { connection, from, offset, bytes, .. } => put(*connection, *from, *offset, bytes),
+            Event::Missing { connection, from, offset, len, .. } => {
+                put(*connection, *from, *offset, &vec![0; *len as usize]);
+            }
+            Event::Opened { .. } | Event::Ended { .. } => {}
+        }
+        dissector.event(event, &mut records);
+    }
+    Capture { name, records, bytes }
+}
+
+/// The text of a file that is gzipped.
+pub(crate) fn gunzip(path: &Path) -> String {
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
