@@ -29,8 +29,7 @@ const IN_FLIGHT: [(&str, usize); 8] = [
 
 #[test]
 fn every_byte_is_accounted_for_once() {
-    for path in support::files() {
-        let capture = support::decode(&path);
+    for capture in support::captures() {
         let mut at: HashMap<(u64, Side), u64> = HashMap::new();
         for record in &capture.records {
             let next = at.entry((record.connection, record.from)).or_default();
@@ -45,25 +44,23 @@ fn every_byte_is_accounted_for_once() {
 
 #[test]
 fn nothing_is_wrong_with_any_capture() {
-    for path in support::files() {
-        let capture = support::decode(&path);
+    for capture in support::captures() {
         for record in &capture.records {
             assert!(!record.is_error(), "{}: {record:?}", capture.name);
         }
-        let count = |name| capture.records.iter().filter(|record| record.name() == name).count();
-        assert_eq!(count("encrypted") > 0, capture.name.contains("secure") && !capture.name.contains("bad-auth")
-            || capture.name.contains("defaultmodes"), "{}", capture.name);
-        assert_eq!(count("foreign") > 0, capture.name.contains("bad-banner"), "{}", capture.name);
+        let named = |part| capture.name.contains(part);
+        let has = |name| capture.records.iter().any(|record| record.name() == name);
+        let sealed = (named("secure") && !named("bad-auth")) || named("defaultmodes");
+        assert_eq!(has("encrypted"), sealed, "{}", capture.name);
+        assert_eq!(has("foreign"), named("bad-banner"), "{}", capture.name);
     }
 }
 
 #[test]
 fn every_message_was_logged_by_its_receiver() {
     let mut messages = 0;
-    for path in support::files() {
-        let capture = support::decode(&path);
-        let log = path.with_file_name(format!("{}.log.gz", capture.name));
-        let mut logged = received(&support::gunzip(&log));
+    for capture in support::captures() {
+        let mut logged = received(&support::log(&capture.name));
         let mut missing = Vec::new();
         // The kernel client writes no log: of its connections only the servers' half is known.
         let heard = |record: &&Record| !(capture.name.starts_with("kernel") && record.from == Side::Server);
@@ -85,8 +82,7 @@ fn every_message_was_logged_by_its_receiver() {
 #[test]
 fn every_frame_encodes_to_the_bytes_it_came_from() {
     let mut compressed = 0;
-    for path in support::files() {
-        let capture = support::decode(&path);
+    for capture in support::captures() {
         for record in &capture.records {
             let bytes = capture.bytes_of(record);
             match &record.what {
@@ -95,7 +91,7 @@ fn every_frame_encodes_to_the_bytes_it_came_from() {
                 }
                 What::V2(frame, footprint) if footprint.preamble.is_compressed() => {
                     compressed += 1;
-                    assert_inflates_to_the_same(frame, footprint, &capture, record);
+                    assert_inflates_to_the_same(frame, footprint, capture, record);
                 }
                 What::V2(frame, footprint) => {
                     assert_eq!(encode_v2(frame, footprint), bytes, "{}: {record:?}", capture.name);

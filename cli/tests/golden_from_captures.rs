@@ -22,11 +22,10 @@ fn every_golden_file_from_a_capture_is_in_it() {
     let directory = support::testdata().join("golden");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut found = BTreeMap::new();
-    for path in support::files() {
-        let capture = support::decode(&path);
+    for capture in support::captures() {
         for record in capture.records.iter().filter(|record| record.len <= LONGEST) {
-            let Some((kind, how)) = kind(&capture, record) else { continue };
-            found.entry(kind).or_insert_with(|| (how, origin(&capture, record), capture.bytes_of(record).to_vec()));
+            let Some((kind, how)) = kind(capture, record) else { continue };
+            found.entry(kind).or_insert_with(|| (how, origin(capture, record), capture.bytes_of(record).to_vec()));
         }
     }
     assert!(found.len() > 30, "only {} kinds", found.len());

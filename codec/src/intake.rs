@@ -33,6 +33,8 @@ const PAGE: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Intake {
     block: BytesMut,
+    /// The memory that the block was reserved with; less and less of it is left as frames are cut off.
+    held: usize,
     /// The size of the next block.
     next: usize,
     /// Bytes of the buffer that is lent, to see whether it comes back full.
@@ -42,7 +44,15 @@ pub(crate) struct Intake {
     direct: Option<Box<Direct>>,
     /// Bytes that the block may reserve ahead, and that the direct segment may: half of the limit each.
     share: usize,
-    record: Option<Vec<u8>>,
+    record: Option<Record>,
+}
+
+/// The bytes of decoded frames, and of what is decoded of the next one.
+#[derive(Debug, Default)]
+struct Record {
+    bytes: Vec<u8>,
+    /// How many of them belong to whole frames.
+    whole: usize,
 }
 
 /// A large segment on its way into its own memory.
@@ -52,6 +62,8 @@ struct Direct {
     done: Vec<BytesMut>,
     /// The piece being filled.
     piece: BytesMut,
+    /// Bytes that it had room for at first.
+    size: usize,
     /// Bytes still to come for the whole segment.
     left: usize,
     /// The crc of what has arrived; nothing is computed for sealed segments.
@@ -65,9 +77,12 @@ pub enum Room {
     #[default]
     Own,
     /// The decoder's own, its first byte at this offset of a page (modulo 4096): a message's `data_off`.
+    /// A hint: it is followed for data of 32 KiB or more that is read as one piece, so only if half of
+    /// [`Limits::ahead`](crate::Limits::ahead) has room for it and a page.
     Aligned(u16),
     /// The caller's: an empty buffer with room for the whole segment. It comes back as the message's
-    /// data; with too little room, or where the data cannot be read there, it is not used.
+    /// data. It is not used with too little room, nor for data below 32 KiB or data that has arrived
+    /// already, nor for v2's 2.0, sealed or compressed frames.
     Posted(BytesMut),
 }
 
@@ -75,6 +90,7 @@ impl Intake {
     pub(crate) fn new(offset: u64, ahead: usize) -> Self {
         Self {
             block: BytesMut::new(),
+            held: 0,
             next: BLOCK_LEAST,
             lent: 0,
             offset,
@@ -103,7 +119,7 @@ impl Intake {
 
     fn make_room(&mut self) {
         let len = self.block.len();
-        if len == 0 && self.block.capacity() > 2 * self.next {
+        if len == 0 && self.held > 2 * self.next {
             // Idle after a rush: let the large block go.
             self.block = BytesMut::new();
         }
@@ -113,6 +129,7 @@ impl Intake {
             let size = self.next.min(self.share).max(len / 4);
             let mut block = BytesMut::with_capacity(len + size);
             block.extend_from_slice(&self.block);
+            self.held = len + size;
             self.block = block;
         }
     }
@@ -124,7 +141,7 @@ impl Intake {
             // A driver may have grown the buffer: what is beyond the segment belongs to the block.
             let beyond = (filled.len() > direct.left).then(|| filled.split_off(direct.left));
             if let Some(record) = &mut self.record {
-                record.extend_from_slice(&filled);
+                record.bytes.extend_from_slice(&filled);
             }
             direct.accept(filled);
             let Some(beyond) = beyond else { return };
@@ -161,6 +178,7 @@ impl Intake {
     }
 
     /// The first `len` bytes to be changed in place (decrypted), if they are there.
+    #[cfg(feature = "secure")]
     pub(crate) fn bytes_mut(&mut self, len: usize) -> Option<&mut [u8]> {
         self.block.get_mut(..len)
     }
@@ -193,7 +211,8 @@ impl Intake {
             Room::Aligned(at) if len + PAGE <= self.share => aligned(len, usize::from(at)),
             _ => BytesMut::new(),
         };
-        let mut direct = Direct { done: Vec::new(), piece, left: len, crc };
+        let size = piece.capacity().min(len);
+        let mut direct = Direct { done: Vec::new(), piece, size, left: len, crc };
         let here = len.min(self.block.len());
         self.note(here);
         let head = self.block.split_to(here);
@@ -233,18 +252,28 @@ impl Intake {
     }
 
     pub(crate) fn set_record(&mut self, on: bool) {
-        self.record = on.then(Vec::new);
+        self.record = on.then(Record::default);
+    }
+
+    /// What was recorded so far makes whole frames.
+    #[inline]
+    pub(crate) fn end_frame(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.whole = record.bytes.len();
+        }
     }
 
     pub(crate) fn take_record(&mut self) -> Vec<u8> {
-        self.record.as_mut().map(std::mem::take).unwrap_or_default()
+        let Some(record) = &mut self.record else { return Vec::new() };
+        let rest = record.bytes.split_off(std::mem::take(&mut record.whole));
+        std::mem::replace(&mut record.bytes, rest)
     }
 
     /// Adds the next `len` buffered bytes to the record, if one is kept.
     #[inline]
     fn note(&mut self, len: usize) {
         if let Some(record) = &mut self.record {
-            record.extend_from_slice(self.block.get(..len).unwrap_or_default());
+            record.bytes.extend_from_slice(self.block.get(..len).unwrap_or_default());
         }
     }
 }
@@ -255,9 +284,12 @@ fn share(ahead: usize) -> usize {
 
 impl Direct {
     fn lend(&mut self, ahead: usize) -> BytesMut {
-        if self.piece.capacity() == self.piece.len() {
-            let size = self.left.min(ahead);
-            let full = std::mem::replace(&mut self.piece, BytesMut::with_capacity(size));
+        let len = self.piece.len();
+        // Less than it had room for, and none left: a lent buffer was dropped. Its room is taken back; a
+        // new piece for each would occupy far more than what arrived.
+        if self.piece.capacity() == len && !(len < self.size && self.piece.try_reclaim(self.size - len)) {
+            self.size = self.left.min(ahead);
+            let full = std::mem::replace(&mut self.piece, BytesMut::with_capacity(self.size));
             if !full.is_empty() {
                 self.done.push(full);
             }
@@ -299,4 +331,29 @@ fn aligned(len: usize, at: usize) -> BytesMut {
 /// Freezes pieces into one run.
 pub(crate) fn freeze(pieces: Vec<BytesMut>) -> Vec<Bytes> {
     pieces.into_iter().map(BytesMut::freeze).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// Each dropped buffer once cost a piece of its own, 32 KiB for every byte that arrived between two.
+    #[test]
+    fn dropped_buffers_cost_no_memory() {
+        const LEN: usize = 100_000;
+        let mut intake = Intake::new(0, 64 << 10);
+        intake.begin_direct(LEN, Room::Own, Some(0));
+        for n in 0..LEN {
+            drop(intake.lend());
+            let mut buf = intake.lend();
+            buf.extend_from_slice(&[n as u8]);
+            intake.accept(buf);
+        }
+        let (pieces, crc) = intake.take_direct().unwrap();
+        assert_eq!(pieces.len(), LEN.div_ceil(32 << 10));
+        let bytes = pieces.concat();
+        assert!(bytes.iter().copied().eq((0..LEN).map(|n| n as u8)));
+        assert_eq!(crc, crc32c(0, &bytes));
+    }
 }

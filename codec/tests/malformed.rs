@@ -7,7 +7,7 @@
 //! the fields of structures of fixed length (v1's connect, ACK and footer, message headers, the banner's
 //! payload) cannot be too short, a tag is known when the frame is finished, decrypted text is as long as
 //! its segments. Used-up nonces are tested where they are counted, in `src/v2`.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "malformed/addresses.rs"]
 mod addresses;

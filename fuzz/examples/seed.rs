@@ -37,8 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             corpus.add("addr_text", &hex(bytes))?;
         }
     }
-    let mut captures: Vec<PathBuf> =
-        fs::read_dir(testdata.join("captures"))?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut captures: Vec<PathBuf> = fs::read_dir(testdata.join("captures"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
     captures.sort();
     for path in captures.iter().filter(|path| path.to_string_lossy().contains(".pcap")) {
         capture(&fs::read(path)?, &mut corpus)?;
@@ -92,7 +93,10 @@ fn table(testdata: &Path, name: &str) -> io::Result<Vec<Vec<String>>> {
 
 fn hex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().as_chunks::<2>().0;
-    digits.iter().filter_map(|[a, b]| u8::from_str_radix(&format!("{}{}", *a as char, *b as char), 16).ok()).collect()
+    digits
+        .iter()
+        .filter_map(|[a, b]| u8::from_str_radix(&format!("{}{}", *a as char, *b as char), 16).ok())
+        .collect()
 }
 
 fn vectors_v1(lines: &[Vec<String>], corpus: &mut Corpus) -> io::Result<()> {
@@ -158,8 +162,10 @@ fn fields(corpus: &mut Corpus) -> io::Result<()> {
         for tag in 1..=22u8 {
             let message = tag == 17;
             // The length that each payload has at least; what is in it is noise.
-            let len = [0, 36, 60, 60, 20, 20, 60, 32, 160, 120, 8, 120, 1, 8, 8, 8, 0, 41, 8, 8, 8, 20, 5][usize::from(tag)];
-            let mut one = vec![if message { 200 } else { tag }, if message { 3 } else { 0 }, 0x40, 0, 0, 0, len, 0];
+            let len = [0, 36, 60, 60, 20, 20, 60, 32, 160, 120, 8, 120, 1, 8, 8, 8, 0, 41, 8, 8, 8, 20, 5]
+                [usize::from(tag)];
+            let mut one =
+                vec![if message { 200 } else { tag }, if message { 3 } else { 0 }, 0x40, 0, 0, 0, len, 0];
             one.extend(if len > 0 { noise(tag.into(), len.into()) } else { Vec::new() });
             if message {
                 for (n, len) in [20u8, 0, 200].into_iter().enumerate() {
@@ -191,7 +197,10 @@ fn capture(file: &[u8], corpus: &mut Corpus) -> Result<(), Box<dyn Error>> {
         if let Event::Data { connection, from, bytes, .. } = event
             && connection < 4
         {
-            sides.entry((connection, from == cephwire_cli::capture::Side::Client)).or_default().extend(&bytes[..]);
+            sides
+                .entry((connection, from == cephwire_cli::capture::Side::Client))
+                .or_default()
+                .extend(&bytes[..]);
         }
     }
     for ((_, client), mut bytes) in sides {
@@ -228,7 +237,8 @@ fn best_order(client: bool, bytes: &[u8]) -> [u8; HEAD] {
     };
     let frames = |order: &&[u8]| {
         let head = head_v1(0, order);
-        SettingsV1::split(&head).map_or(0, |(settings, _)| decode(&settings, bytes, &Delivery::whole()).frames.len())
+        SettingsV1::split(&head)
+            .map_or(0, |(settings, _)| decode(&settings, bytes, &Delivery::whole()).frames.len())
     };
     head_v1(0, orders.into_iter().max_by_key(frames).unwrap_or_default())
 }
@@ -247,7 +257,8 @@ fn pcapng(pcap: &[u8]) -> Vec<u8> {
     out.extend(block(1, &[1, 0, 0, 0, 0, 0, 4, 0]));
     let mut rest = pcap.get(24..).unwrap_or_default();
     while let Some((record, after)) = rest.split_first_chunk::<16>() {
-        let field = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let field =
+            |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let time = u64::from(field(0)) * 1_000_000 + u64::from(field(4));
         let Some((packet, after)) = after.split_at_checked(field(8) as usize) else { break };
         let (high, low) = ((time >> 32) as u32, time as u32);

@@ -55,7 +55,8 @@ fn drain(data: &[u8], limits: Limits) {
     assert!(sides.is_empty(), "never ended: {sides:?}");
     assert!(streams.bytes_read() <= data.len() as u64);
     let counters = streams.counters();
-    let parts = [counters.tcp_packets, counters.other_packets, counters.fragments, counters.unsupported_packets];
+    let parts =
+        [counters.tcp_packets, counters.other_packets, counters.fragments, counters.unsupported_packets];
     assert_eq!(parts.iter().sum::<u64>(), counters.packets);
 }
 

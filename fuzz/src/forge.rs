@@ -75,7 +75,8 @@ impl Forged {
     }
 
     fn plain(&self, revision: Revision, out: &mut Vec<u8>) {
-        let crc = |n: usize| self.segments.get(n).map_or(0, |segment| crc32c(SEED, segment) ^ u32::from(self.off));
+        let crc =
+            |n: usize| self.segments.get(n).map_or(0, |segment| crc32c(SEED, segment) ^ u32::from(self.off));
         out.extend_from_slice(&self.preamble.to_bytes());
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         match revision {
@@ -152,13 +153,17 @@ impl Seal {
 
     fn put(&mut self, mut text: Vec<u8>, off: u8, out: &mut Vec<u8>) {
         let nonce = self.nonce.into();
-        let mut tag: [u8; 16] =
-            self.cipher.encrypt_inout_detached(&nonce, &[], text.as_mut_slice().into()).expect("short").into();
+        let mut tag: [u8; 16] = self
+            .cipher
+            .encrypt_inout_detached(&nonce, &[], text.as_mut_slice().into())
+            .expect("short")
+            .into();
         tag[0] ^= off;
         out.extend_from_slice(&text);
         out.extend_from_slice(&tag);
         // Neither counter of the secret is near its end.
-        let counter = if self.revision == Revision::V2_0 { &mut self.nonce[..4] } else { &mut self.nonce[4..] };
+        let counter =
+            if self.revision == Revision::V2_0 { &mut self.nonce[..4] } else { &mut self.nonce[4..] };
         for byte in counter {
             let (sum, carry) = byte.overflowing_add(1);
             *byte = sum;

@@ -1,24 +1,25 @@
 //! What do the two sides of a connection say to each other?
 //!
 //! Each side is decoded by itself, but what one says decides how the other is read: the features of v1's
-//! reply, the revision of v2's banners, the mode of AUTH_DONE. So a side may have to wait for the other.
+//! reply, the revision of v2's banners, the mode of AUTH_DONE. So a side may have to wait for the other; and
+//! must not, if what it waits for is not in the capture.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use cephwire_codec::{Flaw, Malformed, Side, v1, v2};
+use cephwire_codec::{Malformed, Side, v1, v2};
 
 use super::record::{Protocol, Record, What, Why};
 use super::resync::{self, Found};
 use super::stream::{Banner, State, Stream};
 use super::v1::Dialogue as DialogueV1;
-use super::v2::{Dialogue as DialogueV2, Turn};
+use super::v2::Dialogue as DialogueV2;
 use crate::capture::End;
 
 /// A side does not wait for the other any longer when it holds so many bytes.
 const PATIENCE: u64 = 1 << 20;
 /// So many bytes are searched for a frame boundary at a time.
-const WINDOW: usize = 64 << 10;
+const WINDOW: usize = 4 << 10;
 
 /// A TCP connection.
 #[derive(Debug)]
@@ -87,30 +88,29 @@ impl Conversation {
 
     /// Takes bytes that `from` sent.
     pub(super) fn data(&mut self, from: Side, bytes: Bytes, time: u64, records: &mut Vec<Record>) {
-        let stream = self.streams.of_mut(from);
-        stream.time = time;
-        stream.push(bytes);
+        self.streams.of_mut(from).push(bytes, time);
         self.advance(records);
     }
 
     /// Takes note that the next bytes of `from` are not in the capture.
     pub(super) fn missing(&mut self, from: Side, len: u64, time: u64, records: &mut Vec<Record>) {
-        self.streams.of_mut(from).time = time;
         self.settle(from, records);
-        let at = self.streams.of(from).at;
-        self.emit(from, at + len, What::Missing, records);
         let stream = self.streams.of_mut(from);
-        if !matches!(stream.state, State::Encrypted | State::Foreign(_)) {
-            stream.lose(Why::Unsynchronized("bytes before are missing, and no crc proves a frame yet"));
+        stream.skip(len, time);
+        let end = stream.at + len;
+        self.emit(from, end, What::Missing, records);
+        let stream = self.streams.of_mut(from);
+        match stream.state {
+            State::Encrypted | State::Foreign(_) => {}
+            _ if self.v2.is_sealed(Side::Server) => stream.pass_all(State::Encrypted),
+            _ => stream.lose(Why::Unsynchronized("bytes before are missing, and no crc proves a frame yet")),
         }
+        self.advance(records);
     }
 
     /// Takes note that `from` sends no more.
-    pub(super) fn ended(&mut self, from: Side, how: End, time: u64, records: &mut Vec<Record>) {
-        let stream = self.streams.of_mut(from);
-        stream.ended = Some(how);
-        // A record's time is that of its bytes; without any, this.
-        stream.time = if stream.time == 0 { time } else { stream.time };
+    pub(super) fn ended(&mut self, from: Side, how: End, records: &mut Vec<Record>) {
+        self.streams.of_mut(from).ended = Some(how);
         self.advance(records);
         if self.is_over() {
             for side in [Side::Client, Side::Server] {
@@ -127,64 +127,108 @@ impl Conversation {
 
     /// Decodes both sides as far as they go.
     fn advance(&mut self, records: &mut Vec<Record>) {
-        self.identify();
-        while self.step(Side::Client, records) | self.step(Side::Server, records) {}
+        loop {
+            let identified = self.identify();
+            let stepped = self.step(Side::Client, records) | self.step(Side::Server, records);
+            if !identified && !stepped && !self.stop_waiting(Side::Client) && !self.stop_waiting(Side::Server) {
+                return;
+            }
+        }
     }
 
-    /// Finds out from the banners which protocol is spoken, once that can be said.
-    fn identify(&mut self) {
-        let waiting = |stream: &Stream| matches!(stream.state, State::Unknown);
-        if !waiting(&self.streams.client) && !waiting(&self.streams.server) {
-            return;
+    /// Finds out from the banners which protocol is spoken, once that can be said; whether it could.
+    fn identify(&mut self) -> bool {
+        let sides = [Side::Client, Side::Server];
+        let unknown = sides.map(|side| matches!(self.streams.of(side).state, State::Unknown));
+        if unknown == [false, false] {
+            return false;
         }
-        if let Some(protocol) = self.protocol {
-            return self.start_waiting(protocol);
+        if !self.from_start || self.protocol.is_some() {
+            return self.identify_alone(Side::Client) | self.identify_alone(Side::Server);
         }
-        let impatient = [&self.streams.client, &self.streams.server].iter().any(|stream| stream.held_len() > PATIENCE);
-        let banner = |stream: &Stream| match stream.banner() {
+        let impatient = sides.iter().any(|side| self.streams.of(*side).held_len() > PATIENCE);
+        let [client, server] = sides.map(|side| match self.streams.of(side).banner() {
             Banner::Unknown if impatient => Banner::Silent,
             banner => banner,
-        };
-        match (banner(&self.streams.client), banner(&self.streams.server)) {
-            (Banner::Unknown, _) | (_, Banner::Unknown) | (Banner::Silent, Banner::Silent) => {}
-            (Banner::Of(a), Banner::Of(b)) if a == b => self.start(a),
-            (Banner::Of(protocol), Banner::Silent) | (Banner::Silent, Banner::Of(protocol)) => self.start(protocol),
-            (Banner::Other | Banner::Silent, Banner::Other | Banner::Silent) if !self.from_start => {
-                self.lose("the connection was open already, and no crc proves a frame yet");
+        });
+        match (client, server) {
+            (Banner::Unknown, _) | (_, Banner::Unknown) | (Banner::Silent, Banner::Silent) => return false,
+            (Banner::Of(a), Banner::Of(b)) if a == b => self.protocol = Some(a),
+            (Banner::Of(protocol), Banner::Silent) | (Banner::Silent, Banner::Of(protocol)) => {
+                self.protocol = Some(protocol);
             }
             (client, server) => {
                 let of = |banner| if let Banner::Of(protocol) = banner { Some(protocol) } else { None };
                 self.streams.client.pass_all(State::Foreign(of(client)));
                 self.streams.server.pass_all(State::Foreign(of(server)));
+                return true;
             }
+        }
+        sides.into_iter().for_each(|side| self.start(side));
+        true
+    }
+
+    /// The same for a side of which the other says nothing: that has begun already, or speaks for itself.
+    fn identify_alone(&mut self, side: Side) -> bool {
+        let stream = self.streams.of_mut(side);
+        match stream.banner() {
+            Banner::Unknown | Banner::Silent => return false,
+            Banner::Other if !self.from_start => {
+                let why = "the connection was open already, and no crc proves a frame yet";
+                stream.lose(Why::Unsynchronized(why));
+            }
+            Banner::Of(protocol) if self.protocol.is_some_and(|spoken| spoken != protocol) => {
+                stream.pass_all(State::Foreign(Some(protocol)));
+            }
+            Banner::Of(protocol) => {
+                self.protocol = Some(protocol);
+                self.start(side);
+            }
+            Banner::Other => self.start(side),
+        }
+        true
+    }
+
+    /// Decodes a side from its banner on.
+    fn start(&mut self, side: Side) {
+        let stream = self.streams.of_mut(side);
+        match self.protocol {
+            Some(Protocol::V1) if matches!(stream.state, State::Unknown) => {
+                let mut decoder = v1::Decoder::new();
+                decoder.expect(v1::Expect::Banner);
+                stream.start_v1(decoder);
+            }
+            Some(Protocol::V2) if matches!(stream.state, State::Unknown) => stream.start_v2(v2::Decoder::new()),
+            _ => {}
         }
     }
 
-    fn start(&mut self, protocol: Protocol) {
-        self.protocol = Some(protocol);
-        self.start_waiting(protocol);
-    }
-
-    fn start_waiting(&mut self, protocol: Protocol) {
-        for stream in [&mut self.streams.client, &mut self.streams.server] {
-            if !matches!(stream.state, State::Unknown) {
-                continue;
-            }
-            match protocol {
-                Protocol::V1 => {
-                    let mut decoder = v1::Decoder::new();
-                    decoder.expect(v1::Expect::Banner);
-                    stream.start_v1(decoder);
-                }
-                Protocol::V2 => stream.start_v2(v2::Decoder::new()),
+    /// Goes on with a side that waits for what the other will not say, or does not say in time; whether it
+    /// did.
+    fn stop_waiting(&mut self, side: Side) -> bool {
+        let peer = self.streams.of(side.peer());
+        let speechless = match peer.state {
+            State::Lost(_) | State::Encrypted | State::Foreign(_) | State::Over => true,
+            State::Unknown | State::V1(_) | State::V2(_) => peer.ended.is_some(),
+        };
+        let stream = self.streams.of_mut(side);
+        if stream.held_len() == 0 || !(speechless || stream.held_len() > PATIENCE) {
+            return false;
+        }
+        let waiting = match stream.state {
+            State::V1(_) => self.v1.is_waiting(side),
+            State::V2(_) => self.v2.is_waiting(side),
+            _ => false,
+        };
+        match (&mut stream.state, waiting) {
+            (_, false) => {}
+            (State::V1(decoder), true) if self.v1.stop_waiting(side) => self.v1.tell(side, decoder),
+            (_, true) => {
+                let why = "what the other side said about how to read this is not in the capture";
+                stream.lose(Why::Unsynchronized(why));
             }
         }
-    }
-
-    fn lose(&mut self, why: &'static str) {
-        for stream in [&mut self.streams.client, &mut self.streams.server] {
-            stream.lose(Why::Unsynchronized(why));
-        }
+        waiting
     }
 
     /// Decodes one frame of `side`, or finds its next boundary; whether there was one.
@@ -199,77 +243,94 @@ impl Conversation {
 
     fn step_v1(&mut self, side: Side, records: &mut Vec<Record>) -> bool {
         let stream = self.streams.of_mut(side);
-        let impatient = self.v1.is_waiting(side) && stream.held_len() > PATIENCE;
         let State::V1(decoder) = &mut stream.state else { return false };
-        match decoder.next_frame() {
-            Ok(None) if impatient => {
-                stream.lose(Why::Unsynchronized("the reply that says how to read this is not in the capture"));
-                true
-            }
-            Ok(None) => stream.give(),
-            Ok(Some(frame)) => {
-                let footprint = *decoder.last();
-                if self.v1.other_footer(side, &frame) {
-                    let decoder = self.v1.decoder(side, stream.at);
-                    stream.start_v1(decoder);
+        let again = match decoder.next_frame() {
+            Ok(None) => {
+                if stream.give() {
                     return true;
                 }
-                self.v1.heard(side, &frame, &mut self.identities);
-                let what = What::V1(Box::new(frame), footprint);
-                self.emit(side, footprint.offset + footprint.len, what, records);
-                for side in [Side::Client, Side::Server] {
-                    if let State::V1(decoder) = &mut self.streams.of_mut(side).state {
-                        self.v1.tell(side, decoder);
-                    }
+                let partial = stream.ended.is_some() && stream.held_len() > 0;
+                if !partial || !self.v1.shorter_footer(side) {
+                    return false;
                 }
                 true
             }
-            Err(error) if self.v1.without_header_crc(side, &error) => {
-                let decoder = self.v1.decoder(side, stream.at);
-                stream.start_v1(decoder);
-                true
+            Ok(Some(frame)) => {
+                let footprint = *decoder.last();
+                let again = self.v1.other_footer(side, &frame);
+                if !again {
+                    self.heard_v1(side, frame, footprint, records);
+                }
+                again
             }
-            Err(error) => self.broken(side, error),
+            Err(error) => {
+                let again = self.v1.without_header_crc(side, &error);
+                if !again {
+                    self.broken(side, error);
+                }
+                again
+            }
+        };
+        if again {
+            let stream = self.streams.of_mut(side);
+            stream.start_v1(self.v1.decoder(side, stream.at));
+        }
+        true
+    }
+
+    fn heard_v1(&mut self, side: Side, frame: v1::Frame, footprint: v1::Footprint, records: &mut Vec<Record>) {
+        self.v1.heard(side, &frame, &footprint, &mut self.identities);
+        self.emit(side, footprint.offset + footprint.len, What::V1(Box::new(frame), footprint), records);
+        for side in [Side::Client, Side::Server] {
+            if let State::V1(decoder) = &mut self.streams.of_mut(side).state {
+                self.v1.tell(side, decoder);
+            }
         }
     }
 
     fn step_v2(&mut self, side: Side, records: &mut Vec<Record>) -> bool {
-        let peer = self.streams.of(side.peer());
-        // Without the peer's banner the revision is not known, and what comes after AUTH_DONE neither.
-        let alone = peer.ended.is_some() || !matches!(peer.state, State::V2(_) | State::Unknown);
-        let stream = self.streams.of_mut(side);
-        let impatient = stream.held_len() > PATIENCE;
-        let State::V2(decoder) = &mut stream.state else { return false };
-        if !self.v2.may_go_on(side) && !alone && !impatient {
+        if self.v2.is_waiting(side) {
             return false;
         }
+        let stream = self.streams.of_mut(side);
+        let State::V2(decoder) = &mut stream.state else { return false };
         match decoder.next_frame() {
-            Ok(None) => stream.give(),
+            Ok(None) => return stream.give(),
             Ok(Some(frame)) => {
                 let footprint = *decoder.last();
-                let turn = self.v2.heard(side, &frame, &mut self.identities);
-                let what = What::V2(Box::new(frame), footprint);
-                self.emit(side, footprint.offset + footprint.len, what, records);
-                for stream in [&mut self.streams.client, &mut self.streams.server] {
-                    match (&turn, &mut stream.state) {
-                        (Turn::Framing(revision), State::V2(decoder)) => decoder.set_revision(*revision),
-                        (Turn::Compression(method), State::V2(decoder)) => decoder.set_compression(Some(*method)),
-                        (Turn::Secure, State::V2(_) | State::Lost(_)) => stream.pass_all(State::Encrypted),
-                        _ => {}
-                    }
-                }
-                true
+                self.heard_v2(side, frame, footprint, records);
             }
+            Err(error) if self.v2.other_method(&error) => stream.start_v2(self.v2.decoder(stream.at)),
             Err(error) => self.broken(side, error),
+        }
+        true
+    }
+
+    fn heard_v2(&mut self, side: Side, frame: v2::Frame, footprint: v2::Footprint, records: &mut Vec<Record>) {
+        self.v2.heard(side, &frame, &footprint, &mut self.identities);
+        self.emit(side, footprint.offset + footprint.len, What::V2(Box::new(frame), footprint), records);
+        for side in [Side::Client, Side::Server] {
+            let stream = self.streams.of_mut(side);
+            match &mut stream.state {
+                State::V2(_) if self.v2.is_sealed(side) => stream.pass_all(State::Encrypted),
+                State::V2(decoder) => self.v2.tell(decoder),
+                // What it holds may be sealed or not.
+                State::Lost(_) if self.v2.is_sealed(Side::Server) => {
+                    self.settle(side, records);
+                    self.streams.of_mut(side).state = State::Encrypted;
+                }
+                _ => {}
+            }
         }
     }
 
-    fn broken(&mut self, side: Side, error: Malformed) -> bool {
+    /// A decoder met with an error: from there on no frame is known.
+    fn broken(&mut self, side: Side, error: Malformed) {
         let stream = self.streams.of_mut(side);
+        // Up to the error nothing is the beginning of a frame, or else at least the first byte is not.
+        let far = if stream.is_wasteful() { error.offset.saturating_sub(stream.at) } else { 1 };
         stream.lose(Why::Malformed(Box::new(error)));
-        // At least one byte is not the beginning of a frame.
-        stream.pass(1);
-        true
+        stream.pass(far.max(1));
     }
 
     /// Looks for the next frame boundary in what a side holds.
@@ -298,7 +359,8 @@ impl Conversation {
             }
             Found::V2(revision) => {
                 self.protocol = Some(Protocol::V2);
-                stream.start_v2(self.v2.decoder(side, revision, at));
+                self.v2.resumed(side, revision);
+                stream.start_v2(self.v2.decoder(at));
             }
         }
         true
@@ -348,8 +410,8 @@ impl Conversation {
         let foreign = matches!(self.streams.of(side).state, State::Foreign(_));
         let protocol = self.protocol.filter(|_| !foreign);
         let stream = self.streams.of_mut(side);
-        let (offset, time) = (stream.at, stream.time);
-        stream.account(end);
+        let offset = stream.at;
+        let time = stream.account(end);
         let len = end.saturating_sub(offset);
         records.push(Record {
             connection: self.connection,
@@ -365,9 +427,4 @@ impl Conversation {
             what,
         });
     }
-}
-
-/// Whether a crc of zero was found where another was expected: the sender does not compute any.
-pub(super) fn is_absent_crc(error: &Malformed) -> bool {
-    matches!(error.flaw, Flaw::Crc { found: 0, .. })
 }

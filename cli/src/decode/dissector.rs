@@ -34,7 +34,7 @@ impl Dissector {
             Event::Opened { .. } => {}
             Event::Data { from, bytes, .. } => conversation.data(from, bytes, time, records),
             Event::Missing { from, len, .. } => conversation.missing(from, len, time, records),
-            Event::Ended { from, how, .. } => conversation.ended(from, how, time, records),
+            Event::Ended { from, how, .. } => conversation.ended(from, how, records),
         }
         if conversation.is_over() {
             self.open.remove(&connection);

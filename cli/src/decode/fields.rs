@@ -80,6 +80,14 @@ fn of_v1(frame: &v1::Frame, footprint: &v1::Footprint) -> Fields {
 }
 
 fn of_v2(frame: &v2::Frame, footprint: &v2::Footprint) -> Fields {
+    let mut fields = of_v2_frame(frame, footprint);
+    if footprint.bad_crc && !matches!(frame, v2::Frame::Message(_)) {
+        fields.push(("crc", "bad".into()));
+    }
+    fields
+}
+
+fn of_v2_frame(frame: &v2::Frame, footprint: &v2::Footprint) -> Fields {
     use v2::Frame;
     match frame {
         Frame::Banner(banner) => {

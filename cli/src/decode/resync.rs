@@ -10,7 +10,7 @@ use cephwire_codec::v2::{PREAMBLE_LEN, Preamble, Revision, Tag};
 use super::record::Protocol;
 
 /// The bytes that must be there to prove a boundary, or to say which revision of v2 it is.
-pub(super) const NEEDED: usize = 96;
+pub(super) const NEEDED: usize = 512;
 
 /// A frame boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

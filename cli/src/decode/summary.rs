@@ -8,7 +8,7 @@ use crate::capture::Counters;
 /// The counts of the last line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// TCP connections with data.
+    /// TCP connections.
     pub connections: u64,
     /// Frames decoded.
     pub frames: u64,
@@ -16,7 +16,7 @@ pub struct Summary {
     pub messages: u64,
     /// Bytes of all connections.
     pub bytes: u64,
-    /// Undecodable and missing stretches, messages with a bad crc, and captures that cannot be read.
+    /// Undecodable and missing stretches, frames with a bad crc, and captures that cannot be read.
     pub errors: u64,
     /// Bytes sealed with keys that we do not have.
     pub encrypted_bytes: u64,

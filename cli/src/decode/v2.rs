@@ -1,7 +1,7 @@
 //! What do the sides of a v2 connection tell about how to read them?
 
-use cephwire_codec::v2::{Banner, Decoder, Frame, Method, Revision, mode};
-use cephwire_codec::{EntityName, EntityType, MsgrFeatures, Side};
+use cephwire_codec::v2::{Banner, Decoder, Footprint, Frame, Method, Revision, mode};
+use cephwire_codec::{EntityName, EntityType, Flaw, Malformed, MsgrFeatures, Side};
 
 use super::conversation::{Both, Identity};
 
@@ -10,31 +10,41 @@ use super::conversation::{Both, Identity};
 pub(super) struct Dialogue {
     banners: Both<Option<Banner>>,
     types: Both<Option<EntityType>>,
+    revision: Option<Revision>,
+    /// A side was taken up in the middle, so what was negotiated may be unknown.
+    resumed: Both<bool>,
     wants_compression: bool,
+    /// What frames are compressed with: as negotiated, or the method that is tried.
     compression: Option<Method>,
-}
-
-/// What a frame changes for the frames after it, of both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Nothing.
-    None,
-    /// The framing is known.
-    Framing(Revision),
-    /// Everything is sealed.
-    Secure,
-    /// Frames can be compressed.
-    Compression(Method),
+    /// Whether that is no trial any more.
+    compression_known: bool,
+    requests: u32,
+    answers: u32,
+    secure: bool,
 }
 
 impl Dialogue {
-    /// Whether it is known how to read what `side` says next.
-    pub(super) fn may_go_on(&self, side: Side) -> bool {
-        self.banners.of(side).is_none() || self.banners.of(side.peer()).is_some()
+    /// Whether what the other side says next decides how `side` is read.
+    pub(super) fn is_waiting(&self, side: Side) -> bool {
+        let (own, peer) = (self.banners.of(side), self.banners.of(side.peer()));
+        own.is_some() && peer.is_none() && !self.resumed.of(side)
+    }
+
+    /// Whether everything that `side` says from here on is sealed. Its peer may be ahead of it: a client that
+    /// has not made all requests that were answered is not there yet.
+    pub(super) fn is_sealed(&self, side: Side) -> bool {
+        self.secure && (side == Side::Server || self.requests >= self.answers)
     }
 
     /// Takes note of a frame of `side`.
-    pub(super) fn heard(&mut self, side: Side, frame: &Frame, identities: &mut Both<Identity>) -> Turn {
+    pub(super) fn heard(
+        &mut self,
+        side: Side,
+        frame: &Frame,
+        footprint: &Footprint,
+        identities: &mut Both<Identity>,
+    ) {
+        self.compression_known |= footprint.preamble.is_compressed() && !footprint.bad_crc;
         let mut name = |kind: Option<EntityType>, gid| {
             if let Some(kind) = kind {
                 identities.of_mut(side).name = Some(EntityName::new(kind, gid).to_string());
@@ -43,12 +53,19 @@ impl Dialogue {
         match frame {
             Frame::Banner(banner) => {
                 *self.banners.of_mut(side) = Some(*banner);
-                let Both { client: Some(client), server: Some(server) } = &self.banners else { return Turn::None };
-                let both = client.supported.intersection(server.supported);
-                let newer = both.contains(MsgrFeatures::REVISION_1);
-                return Turn::Framing(if newer { Revision::V2_1 } else { Revision::V2_0 });
+                if let Both { client: Some(client), server: Some(server) } = &self.banners {
+                    let both = client.supported.intersection(server.supported);
+                    let newer = both.contains(MsgrFeatures::REVISION_1);
+                    self.revision = Some(if newer { Revision::V2_1 } else { Revision::V2_0 });
+                }
             }
             Frame::Hello(hello) => *self.types.of_mut(side) = Some(hello.entity_type),
+            Frame::AuthRequest(_) | Frame::AuthRequestMore(_) => self.requests += 1,
+            Frame::AuthBadMethod(_) | Frame::AuthReplyMore(_) => self.answers += 1,
+            Frame::AuthDone(done) => {
+                self.answers += 1;
+                self.secure = done.mode == mode::SECURE;
+            }
             Frame::ClientIdent(ident) => {
                 name(*self.types.of(side), ident.gid);
                 identities.of_mut(side).addrs = Some(ident.addrs.to_string());
@@ -58,21 +75,48 @@ impl Dialogue {
                 identities.of_mut(side).addrs = Some(ident.addrs.to_string());
             }
             Frame::SessionReconnect(claim) => identities.of_mut(side).addrs = Some(claim.addrs.to_string()),
-            Frame::AuthDone(done) if done.mode == mode::SECURE => return Turn::Secure,
             Frame::CompressionRequest(request) => self.wants_compression = request.compress,
-            Frame::CompressionDone(done) if done.compress && self.wants_compression => {
-                self.compression = Some(done.method);
-                return Turn::Compression(done.method);
+            Frame::CompressionDone(done) => {
+                let agreed = done.compress && (self.wants_compression || self.resumed.client);
+                self.compression = agreed.then_some(done.method);
+                self.compression_known = true;
             }
             _ => {}
         }
-        Turn::None
     }
 
-    /// A decoder for frames of `side`, from `offset` on.
-    pub(super) fn decoder(&self, _side: Side, revision: Revision, offset: u64) -> Decoder {
-        let mut decoder = Decoder::mid_stream(revision, offset);
+    /// Tells a side's decoder what is new.
+    pub(super) fn tell(&self, decoder: &mut Decoder) {
+        if let Some(revision) = self.revision {
+            decoder.set_revision(revision);
+        }
+        decoder.set_compression(self.compression);
+    }
+
+    /// A frame was found in the middle of the stream, by the looks of it in `revision`.
+    pub(super) fn resumed(&mut self, side: Side, revision: Revision) {
+        *self.resumed.of_mut(side) = true;
+        self.revision.get_or_insert(revision);
+    }
+
+    /// A decoder for frames from `offset` on.
+    pub(super) fn decoder(&self, offset: u64) -> Decoder {
+        let mut decoder = Decoder::mid_stream(self.revision.unwrap_or_default(), offset);
         decoder.set_compression(self.compression);
         decoder
+    }
+
+    /// Whether an error may come from not knowing what frames are compressed with, as its negotiation is not
+    /// in the capture: then the next method is to be tried.
+    pub(super) fn other_method(&mut self, error: &Malformed) -> bool {
+        let unknown = !self.compression_known && (self.resumed.client || self.resumed.server);
+        let tried = match (self.compression, error.flaw) {
+            _ if !unknown => return false,
+            (None, Flaw::NotCompressible) => 0,
+            (None, _) => return false,
+            (Some(tried), _) => Method::SUPPORTED.iter().position(|method| *method == tried).map_or(0, |at| at + 1),
+        };
+        self.compression = Method::SUPPORTED.get(tried).copied();
+        self.compression.is_some()
     }
 }

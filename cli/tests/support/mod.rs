@@ -1,12 +1,20 @@
 //! The captures of `testdata/`, decoded: what every test here starts from.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its data must fail")]
-#![expect(dead_code, reason = "each test file uses a part")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot read its data must fail"
+)]
+#![allow(dead_code, reason = "each test file uses a part, or all of it")]
+
+pub(crate) mod packets;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use cephwire_cli::capture::{Event, Streams};
 use cephwire_cli::decode::{Dissector, Record};
@@ -51,6 +59,24 @@ pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned()
 }
 
+/// All captures, decoded once.
+pub(crate) fn captures() -> &'static [Capture] {
+    static CAPTURES: LazyLock<Vec<Capture>> = LazyLock::new(|| files().iter().map(|path| decode(path)).collect());
+    &CAPTURES
+}
+
+/// The file of a capture, without gzip.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    let path = files().into_iter().find(|path| self::name(path) == name).unwrap();
+    let mut bytes = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        flate2::read::MultiGzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    } else {
+        bytes = fs::read(path).unwrap();
+    }
+    bytes
+}
+
 /// Decodes a capture.
 pub(crate) fn decode(path: &Path) -> Capture {
     decode_bytes(name(path), &fs::read(path).unwrap())
@@ -78,8 +104,13 @@ pub(crate) fn decode_bytes(name: String, file: &[u8]) -> Capture {
     Capture { name, records, bytes }
 }
 
+/// The log that belongs to a capture.
+pub(crate) fn log(capture: &str) -> String {
+    gunzip(&testdata().join(format!("captures/{capture}.log.gz")))
+}
+
 /// The text of a file that is gzipped.
-pub(crate) fn gunzip(path: &Path) -> String {
+fn gunzip(path: &Path) -> String {
     let mut text = String::new();
     flate2::read::MultiGzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text

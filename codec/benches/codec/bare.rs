@@ -10,6 +10,8 @@ use cipher::Cipher;
 
 /// What a decoder with default limits lends for large data.
 const PIECE: usize = 32 << 10;
+/// Copying 4 MiB in such steps is faster than at once.
+const COPY_STEP: usize = 256 << 10;
 
 /// crc32c of each message, or sealing it in place.
 pub(crate) fn encode(case: Case, batch: usize) -> Round {
@@ -78,7 +80,9 @@ pub(crate) fn copy_and_seal(case: Case, batch: usize) -> Round {
     Box::new(move |watch: &mut Stopwatch| {
         watch.time(|| {
             for (text, plain) in text.chunks_exact_mut(covered).zip(plain.chunks_exact(covered)) {
-                text.copy_from_slice(plain);
+                for (text, plain) in text.chunks_mut(COPY_STEP).zip(plain.chunks(COPY_STEP)) {
+                    text.copy_from_slice(plain);
+                }
                 let _ = black_box(cipher.seal(text));
             }
         });

@@ -22,7 +22,7 @@ mod measure;
 mod table;
 mod wire;
 
-use measure::{Best, Effort, Stopwatch, best_of};
+use measure::{Best, Effort, best_of};
 use wire::{Case, Link, Reader};
 
 /// Lengths of `front`: of a typical request, and none.
@@ -66,6 +66,7 @@ fn main() {
     table::payloads(&results);
     table::small(&results);
     table::floor(&results);
+    table::targets(&results);
 }
 
 /// Measures a case: everything in turns, so that a slow moment of the machine hits all of it.

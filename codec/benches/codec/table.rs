@@ -12,7 +12,9 @@ pub(crate) fn title() {
 
 /// Every case as a multiple of its bare pass.
 pub(crate) fn payloads(results: &[Results]) {
-    println!("| framing | front | data | bare, encode | encode | × bare | decode | × bare | decode, one piece | × bare |");
+    println!(
+        "| framing | front | data | bare, encode | encode | × bare | decode | × bare | decode, one piece | × bare |"
+    );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     for result in results {
         let case = result.case;
@@ -76,6 +78,36 @@ pub(crate) fn floor(results: &[Results]) {
     }
 }
 
+/// Whether the targets are met: with a front, as messages have one.
+pub(crate) fn targets(results: &[Results]) {
+    println!("\n| framing | target | limit | measured | |");
+    println!("|---|---|--:|--:|---|");
+    for result in results.iter().filter(|result| result.case.front > 0) {
+        let case = result.case;
+        let secure = case.link.is_secure();
+        let row = |what: &str, limit: f64, unit: &str, measured: f64| {
+            let verdict = if measured <= limit { "met" } else { "missed" };
+            let digits = if unit.is_empty() { 2 } else { 0 };
+            let limit = format!("≤ {limit:.digits$}{unit}");
+            println!("| {} | {what} | {limit} | {measured:.digits$}{unit} | {verdict} |", case.link.name());
+        };
+        let [bare_pieces, bare_whole] = result.bare_decode;
+        if case.data == 0 && !secure {
+            row("encode, more than bare", 100.0, " ns", result.encode - result.bare_encode);
+            row("decode, more than bare", 250.0, " ns", result.decode - bare_pieces);
+        }
+        let Some(whole) = result.one_piece.filter(|_| case.data == 4 << 20) else { continue };
+        if !secure {
+            row("encode 4 MiB × bare", 1.15, "", result.encode / result.bare_encode);
+            row("decode 4 MiB × bare", 1.15, "", result.decode / bare_pieces);
+            row("decode 4 MiB × bare, one piece", 1.15, "", whole / bare_whole);
+        } else if cfg!(feature = "aws-lc-rs") {
+            row("encode 4 MiB × bare", 1.25, "", result.encode / result.bare_encode);
+            row("decode 4 MiB × bare, one piece", 1.25, "", whole / bare_whole);
+        }
+    }
+}
+
 fn size(bytes: usize) -> String {
     match bytes {
         0 => "0".to_owned(),
@@ -86,6 +118,7 @@ fn size(bytes: usize) -> String {
 
 /// Time for a message and, if it has a payload worth mentioning, bytes of payload for each nanosecond.
 fn time_and_rate(time: Best, payload: usize) -> String {
-    let time_text = if time < 10_000.0 { format!("{time:.0} ns") } else { format!("{:.1} µs", time / 1000.0) };
+    let time_text =
+        if time < 10_000.0 { format!("{time:.0} ns") } else { format!("{:.1} µs", time / 1000.0) };
     if payload < 4096 { time_text } else { format!("{time_text}, {:.1} GB/s", payload as f64 / time) }
 }

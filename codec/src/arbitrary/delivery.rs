@@ -212,12 +212,7 @@ pub fn decode<O: Owner>(owner: &O, bytes: &[u8], delivery: &Delivery) -> Outcome
 }
 
 /// Takes all frames that are there.
-fn drain<O: Owner>(
-    owner: &O,
-    decoder: &mut O::Decoder,
-    place: Place,
-    outcome: &mut OutcomeOf<O::Decoder>,
-) {
+fn drain<O: Owner>(owner: &O, decoder: &mut O::Decoder, place: Place, outcome: &mut OutcomeOf<O::Decoder>) {
     loop {
         owner.tell(outcome.frames.len(), decoder);
         let end = decoder.offset();

@@ -54,7 +54,7 @@ pub struct StreamV1 {
 impl<'a> Arbitrary<'a> for StreamV1 {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let framing: v1::Framing = u.arbitrary()?;
-        let mut frames: Vec<v1::Frame> = few(u)?;
+        let mut frames = frames(u, v1::Frame::Message)?;
         for frame in &mut frames {
             let v1::Frame::Message(message) = frame else { continue };
             if !framing.signature {
@@ -95,6 +95,25 @@ impl Owner for StreamV1 {
     fn tell(&self, n: usize, decoder: &mut v1::Decoder) {
         decoder.expect(self.frames.get(n).map_or(v1::Expect::Open, expected));
     }
+}
+
+/// A few frames, half of them messages: of all frames those have the most to get wrong.
+fn frames<'a, F: Arbitrary<'a>, M: Arbitrary<'a>>(
+    u: &mut Unstructured<'a>,
+    message: impl Fn(M) -> F,
+) -> Result<Vec<F>> {
+    let frames: Vec<Either<F, M>> = few(u)?;
+    let unified = frames.into_iter().map(|frame| match frame {
+        Either::Any(frame) => frame,
+        Either::Message(it) => message(it),
+    });
+    Ok(unified.collect())
+}
+
+#[derive(Arbitrary)]
+enum Either<F, M> {
+    Any(F),
+    Message(M),
 }
 
 /// What the receiver expects when this frame comes.
@@ -143,11 +162,11 @@ impl<'a> Arbitrary<'a> for StreamV2 {
         let (revision, banner) = (u.arbitrary()?, u.arbitrary()?);
         let secure = cfg!(feature = "secure") && u.arbitrary()?;
         let secure = if secure {
-            Some(Secure { from_client: u.arbitrary()?, frames: few(u)? })
+            Some(Secure { from_client: u.arbitrary()?, frames: frames(u, v2::Frame::Message)? })
         } else {
             None
         };
-        Ok(Self { revision, compression, banner, clear: few(u)?, secure })
+        Ok(Self { revision, compression, banner, clear: frames(u, v2::Frame::Message)?, secure })
     }
 }
 

@@ -253,3 +253,92 @@ mod backend {
         }
     }
 }
+
+#[cfg(test)]
+impl Sealed {
+    /// A direction in use that can seal or open `left` more GCM messages. The next nonce is the same for any.
+    pub(crate) fn with_left(revision: Revision, left: u8) -> Self {
+        let keys = Keys { key: [1; 16], from_server: [2; 12], from_client: [3; 12] };
+        let mut sealed = Self::new(&keys, Side::Client, revision);
+        let mut ahead = Nonces::new([3; 12], revision);
+        for _ in 0..left {
+            assert!(ahead.take().is_ok());
+        }
+        (sealed.nonces.first, sealed.nonces.used) = (ahead.next, true);
+        sealed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const REVISIONS: [Revision; 2] = [Revision::V2_0, Revision::V2_1];
+
+    #[test]
+    fn nonces_end_before_the_first_comes_back() {
+        for revision in REVISIONS {
+            for left in 0..5 {
+                let mut nonces = Sealed::with_left(revision, left).nonces;
+                for n in (0..u64::from(left)).rev() {
+                    assert_eq!((nonces.left(u64::MAX), nonces.left(n)), (n + 1, n));
+                    assert_ne!(nonces.take().unwrap(), nonces.first);
+                }
+                for _ in 0..3 {
+                    assert_eq!((nonces.left(3), nonces.next), (0, nonces.first));
+                    assert_eq!(nonces.take(), Err(Exhausted));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_nonce_may_be_used_once() {
+        for revision in REVISIONS {
+            for first in [[0; 12], [0xff; 12], [7; 12]] {
+                let mut nonces = Nonces::new(first, revision);
+                assert_eq!(nonces.left(3), 3);
+                assert_eq!(nonces.take(), Ok(first));
+                assert_eq!(
+                    nonces.left(u64::MAX),
+                    if revision == Revision::V2_0 { u32::MAX.into() } else { u64::MAX }
+                );
+            }
+        }
+    }
+
+    /// One before the end of a whole round, across the wrap; the other part of the nonce stays.
+    #[test]
+    fn a_round_ends_across_the_wrap() {
+        let rows = [
+            (
+                Revision::V2_0,
+                [0xff, 0xff, 0xff, 0xff, 9, 9, 9, 9, 9, 9, 9, 9],
+                [0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9],
+            ),
+            (
+                Revision::V2_1,
+                [9, 9, 9, 9, 255, 255, 255, 255, 255, 255, 255, 255],
+                [9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+            ),
+        ];
+        for (revision, last, first) in rows {
+            let mut nonces = Nonces { next: last, first, revision, used: true };
+            assert_eq!(nonces.take(), Ok(last));
+            assert_eq!(nonces.next, first);
+            assert_eq!(nonces.take(), Err(Exhausted));
+        }
+    }
+
+    #[test]
+    fn used_up_ciphers_leave_text_alone() {
+        for revision in REVISIONS {
+            let mut sealed = Sealed::with_left(revision, 0);
+            let mut text = *b"text";
+            assert_eq!(sealed.seal(&mut text), Err(Exhausted));
+            assert_eq!(sealed.open(&mut text, &[0; TAG_LEN]), Err(Exhausted));
+            assert_eq!(&text, b"text");
+        }
+    }
+}

@@ -12,7 +12,7 @@
 use bytes::BytesMut;
 
 use super::frame::{Frame, MessageFrame, Tag};
-use super::preamble::{INLINE, Preamble};
+use super::preamble::Preamble;
 use super::{
     BANNER_PREFIX, MAX_SEGMENTS, MESSAGE_HEADER_LEN, Method, PREAMBLE_LEN, Revision, compress, fields,
 };
@@ -25,6 +25,8 @@ use crate::payload::Payload;
 
 #[cfg(feature = "secure")]
 use super::aead::{Keys, Sealed};
+#[cfg(feature = "secure")]
+use super::preamble::INLINE;
 #[cfg(feature = "secure")]
 use crate::Side;
 
@@ -131,6 +133,7 @@ struct Body {
     /// A message's header, where it is known before the body.
     header: Option<MessageFrame>,
     /// Segment 0's bytes that came with the preamble (secure 2.1).
+    #[cfg(feature = "secure")]
     inline: [u8; INLINE as usize],
     room: Room,
 }
@@ -145,6 +148,7 @@ impl Default for Body {
             crcs: [0; MAX_SEGMENTS],
             bad_crc: false,
             header: None,
+            #[cfg(feature = "secure")]
             inline: [0; INLINE as usize],
             room: Room::Own,
         }
@@ -318,7 +322,7 @@ impl Decoder {
         self.intake.set_record(on);
     }
 
-    /// The bytes kept since the last call.
+    /// The bytes of the frames returned since the last call.
     #[must_use]
     pub fn take_record(&mut self) -> Vec<u8> {
         self.intake.take_record()
@@ -351,6 +355,7 @@ impl Decoder {
         let Some(payload) = here.get(BANNER_HEAD..total) else { return Ok(Progress::More) };
         let banner = parse::structure("banner", offset + BANNER_HEAD as u64, payload, fields::banner)?;
         self.intake.skip(total);
+        self.intake.end_frame();
         self.last = Footprint { offset, len: total as u64, ..Footprint::default() };
         self.state = State::Preamble;
         Ok(Progress::Frame(Frame::Banner(banner)))
@@ -423,6 +428,7 @@ impl Decoder {
     /// Makes the frame of the segments, which are all there and verified.
     fn finish(&mut self, aborted: bool) -> Result<Frame, Malformed> {
         let body = std::mem::take(&mut self.body);
+        self.intake.end_frame();
         self.last = Footprint {
             offset: body.offset,
             len: self.intake.offset() - body.offset,

@@ -13,8 +13,8 @@ const BANNER: &[u8; 26] = b"ceph v2\n\x10\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 #[test]
 fn banners_must_begin_right_and_be_long_enough() {
-    for at in 0..8 {
-        let flaw = Flaw::Value { expected: BANNER[at].into(), found: b'!'.into() };
+    for (at, byte) in BANNER[..8].iter().enumerate() {
+        let flaw = Flaw::Value { expected: (*byte).into(), found: b'!'.into() };
         let bytes = with(BANNER, at, b"!");
         refuse("prefix", Decoder::new, &bytes, ("banner", "prefix", at as u64, flaw));
     }
@@ -40,7 +40,7 @@ fn longer_banners_are_accepted() {
         let len = (16 + more as u16).to_le_bytes();
         let bytes = [&with(BANNER, 8, &len)[..], &vec![0xaa; more]].concat();
         let frames = accept("longer", Decoder::new(), &bytes);
-        let [Frame::Banner(banner)] = &frames[..] else { std::panic::panic_any(more) };
+        let [Frame::Banner(banner)] = &frames[..] else { panic!("{more:?}") };
         assert_eq!((banner.supported.bits(), banner.required.bits()), (1, 0));
     }
 }
@@ -65,22 +65,50 @@ fn preambles_are_checked() {
             ("no segment", in_preamble(&ping, 1, &[0]), ("preamble", "num_segments", 1, segments(0))),
             ("5 segments", in_preamble(&ping, 1, &[5]), ("preamble", "num_segments", 1, segments(5))),
             ("255 segments", in_preamble(&ping, 1, &[255]), ("preamble", "num_segments", 1, segments(255))),
-            ("empty segment 1", altered(1, &[2, 41, 0, 0, 0, 8, 0, 0, 0, 0, 0]), ("preamble", "last segment", 8, empty)),
-            ("empty segment 2", altered(1, &[3, 41, 0, 0, 0, 8, 0, 3, 0, 0, 0, 8, 0, 0]), ("preamble", "last segment", 14, empty)),
+            (
+                "empty segment 1",
+                altered(1, &[2, 41, 0, 0, 0, 8, 0, 0, 0, 0, 0]),
+                ("preamble", "last segment", 8, empty),
+            ),
+            (
+                "empty segment 2",
+                altered(1, &[3, 41, 0, 0, 0, 8, 0, 3, 0, 0, 0, 8, 0, 0]),
+                ("preamble", "last segment", 14, empty),
+            ),
             ("empty segment 3", altered(20, &[0; 4]), ("preamble", "last segment", 20, empty)),
             ("tag 0", in_preamble(&ping, 0, &[0]), ("preamble", "tag", 0, found(0))),
             ("tag 23", in_preamble(&ping, 0, &[23]), ("preamble", "tag", 0, found(23))),
             ("tag 99", in_preamble(&ping, 0, &[99]), ("preamble", "tag", 0, found(99))),
-            ("control frame of 4 segments", altered(0, &[18]), ("KEEPALIVE2", "num_segments", 1, Flaw::Value { expected: 1, found: 4 })),
+            (
+                "control frame of 4 segments",
+                altered(0, &[18]),
+                ("KEEPALIVE2", "num_segments", 1, Flaw::Value { expected: 1, found: 4 }),
+            ),
             ("header of 40", altered(2, &[40]), ("MESSAGE", "header length", 2, header(40))),
             ("header of 42", altered(2, &[42]), ("MESSAGE", "header length", 2, header(42))),
             ("header of 0", altered(2, &[0]), ("MESSAGE", "header length", 2, header(0))),
             ("front", altered(8, &over.to_le_bytes()), ("MESSAGE", "front length", 8, too_long(limit, over))),
-            ("middle", altered(14, &over.to_le_bytes()), ("MESSAGE", "middle length", 14, too_long(limit, over))),
-            ("data", altered(20, &data.to_le_bytes()), ("MESSAGE", "data length", 20, too_long(64 << 20, data))),
-            ("control payload", in_preamble(&ping, 2, &65537u32.to_le_bytes()), ("KEEPALIVE2", "segment length", 2, too_long(65536, 65537))),
+            (
+                "middle",
+                altered(14, &over.to_le_bytes()),
+                ("MESSAGE", "middle length", 14, too_long(limit, over)),
+            ),
+            (
+                "data",
+                altered(20, &data.to_le_bytes()),
+                ("MESSAGE", "data length", 20, too_long(64 << 20, data)),
+            ),
+            (
+                "control payload",
+                in_preamble(&ping, 2, &65537u32.to_le_bytes()),
+                ("KEEPALIVE2", "segment length", 2, too_long(65536, 65537)),
+            ),
             ("compressed", altered(26, &[1]), ("MESSAGE", "flags", 26, Flaw::NotCompressible)),
-            ("compressed control frame", in_preamble(&ping, 26, &[1]), ("KEEPALIVE2", "flags", 26, Flaw::NotCompressible)),
+            (
+                "compressed control frame",
+                in_preamble(&ping, 26, &[1]),
+                ("KEEPALIVE2", "flags", 26, Flaw::NotCompressible),
+            ),
         ];
         for (name, bytes, expected) in rows {
             let name = format!("{name}, {}", mode.name);
@@ -231,8 +259,9 @@ fn a_compressed_message_without_header_is_refused_at_once() {
     let mut preamble = Preamble::new(Tag::Message as u8, [0, 4, 0, 0], [8; 4]);
     preamble.flags = Preamble::COMPRESSED;
     let flaw = Flaw::Value { expected: 41, found: 0 };
-    for (revision, method) in
-        [Revision::V2_0, Revision::V2_1].into_iter().flat_map(|r| Method::SUPPORTED.iter().map(move |m| (r, *m)))
+    for (revision, method) in [Revision::V2_0, Revision::V2_1]
+        .into_iter()
+        .flat_map(|r| Method::SUPPORTED.iter().map(move |m| (r, *m)))
     {
         let decoder = || {
             let mut decoder = Decoder::mid_stream(revision, 0);

@@ -23,8 +23,16 @@ const BROKEN: [(Method, &str, &[u8]); 23] = [
     (Method::ZSTD, "no length", &[1, 0, 0]),
     (Method::ZSTD, "no frame", &[1, 0, 0, 0]),
     (Method::ZSTD, "another magic", b"\x01\0\0\0\x28\xb5\x2f\xfe\x20\x01\x09\0\0\x78"),
-    (Method::ZSTD, "longer than announced", b"\x95\0\0\0\x28\xb5\x2f\xfd\x20\x96\x55\0\0\x18\x61\x62\x63\x01\0\x29\x37\x04"),
-    (Method::ZSTD, "shorter than announced", b"\x97\0\0\0\x28\xb5\x2f\xfd\x20\x96\x55\0\0\x18\x61\x62\x63\x01\0\x29\x37\x04"),
+    (
+        Method::ZSTD,
+        "longer than announced",
+        b"\x95\0\0\0\x28\xb5\x2f\xfd\x20\x96\x55\0\0\x18\x61\x62\x63\x01\0\x29\x37\x04",
+    ),
+    (
+        Method::ZSTD,
+        "shorter than announced",
+        b"\x97\0\0\0\x28\xb5\x2f\xfd\x20\x96\x55\0\0\x18\x61\x62\x63\x01\0\x29\x37\x04",
+    ),
     (Method::ZSTD, "more than a block can hold", &[1, 0, 4, 0, 0, 0, 0]),
     (Method::LZ4, "no count", &[1, 0, 0]),
     (Method::LZ4, "fewer lengths than counted", &[2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]),
@@ -44,7 +52,8 @@ fn broken_blocks_are_refused_by_the_name_of_their_method() {
                 true => ("segment length", 32, Flaw::Inflate { method: method.name().unwrap() }),
                 false => ("flags", 26, Flaw::NotCompressible),
             };
-            let decoder = || decoder(revision, method, Limits::default());
+            let limits = Limits { handshake: 1 << 20, ..Limits::default() };
+            let decoder = || decoder(revision, method, limits);
             refuse(&name, decoder, &bytes, ("AUTH_REPLY_MORE", field, offset, flaw));
         }
     }
@@ -96,7 +105,9 @@ fn each_part_has_its_own_limit_when_inflated() {
                 assert_eq!(error.flaw, Flaw::TooLong { limit, found: limit + 1 }, "{method} {}", mode.name);
                 if !mode.secure {
                     // The offset is that of the compressed segment.
-                    let lengths = bytes[2..26].chunks_exact(6).map(|segment| u64::from(u16::from_le_bytes([segment[0], segment[1]])));
+                    let lengths = bytes[2..26]
+                        .chunks_exact(6)
+                        .map(|segment| u64::from(u16::from_le_bytes([segment[0], segment[1]])));
                     let n = ["front length", "middle length", "data length"].iter().position(|f| *f == field);
                     let crc = if mode.revision == Revision::V2_1 { 4 } else { 0 };
                     let before: u64 = lengths.take(n.unwrap() + 1).sum();

@@ -33,14 +33,17 @@ fn every_shorter_payload_is_refused_at_the_field_it_lacks() {
             decoder.feed(&framed(tag, &payload[..short]));
             let error = decoder.next_frame().unwrap_err();
             assert_eq!((error.frame, error.field), (tag.name(), *field), "{short} bytes of {frame:?}");
+            // In a vector, an address begins before the count's demand is met.
+            let in_vector = *field == "struct_len" && ends.iter().any(|(field, ..)| *field == "count");
+            let start = if in_vector { 12 } else { *start };
             assert!((32 + start..=32 + short).contains(&(error.offset as usize)), "{short}: {error}");
-            let Flaw::TooShort { expected, found } = error.flaw else { std::panic::panic_any(error) };
+            let Flaw::TooShort { expected, found } = error.flaw else { panic!("{error:?}") };
             assert!(found < expected && found <= short as u64, "{short}: {error}");
             assert_eq!(decoder.next_frame(), Err(error));
             cut += 1;
         }
     }
-    assert!(cut > 600, "{cut}");
+    assert_eq!(cut, 530);
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn counts_are_compared_with_the_bytes_that_are_there() {
         decoder.feed(&bytes);
         let error = decoder.next_frame().unwrap_err();
         let expected = (tag.name(), field, 32 + payload.len() as u64 - 4, u64::from(u32::MAX) * size);
-        let Flaw::TooShort { expected: needed, .. } = error.flaw else { std::panic::panic_any(error) };
+        let Flaw::TooShort { expected: needed, .. } = error.flaw else { panic!("{error:?}") };
         assert_eq!((error.frame, error.field, error.offset, needed), expected);
     }
     for (tag, before) in [(Tag::AuthReplyMore, 0), (Tag::AuthRequestMore, 0), (Tag::AuthDone, 12)] {
@@ -88,7 +91,8 @@ fn counts_are_compared_with_the_bytes_that_are_there() {
 #[test]
 fn any_byte_but_zero_is_true() {
     for byte in 0..=u8::MAX {
-        let frames = accept("full", Decoder::mid_stream(Revision::V2_1, 0), &framed(Tag::SessionReset, &[byte]));
+        let frames =
+            accept("full", Decoder::mid_stream(Revision::V2_1, 0), &framed(Tag::SessionReset, &[byte]));
         assert_eq!(frames, [Frame::SessionReset { full: byte != 0 }]);
     }
 }

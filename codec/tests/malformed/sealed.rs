@@ -1,5 +1,7 @@
 //! v2's frames in secure mode: altered ciphertext, and wrong text under a right tag.
 
+use std::ops::Range;
+
 use aes_gcm::aead::AeadInOut as _;
 use aes_gcm::{Aes128Gcm, KeyInit as _};
 use bytes::Bytes;
@@ -22,10 +24,17 @@ fn every_tag_is_checked() {
     assert_eq!(control.len(), 96 + 64 + 16);
     let rev0 = V2_0.bytes(&self::message());
     assert_eq!(rev0.len(), 32 + 48 + 16 + 112 + 32);
-    let rows: Vec<(&str, Mode, &[u8], std::ops::Range<usize>, Expected)> = vec![
+    type Row<'a> = (&'a str, Mode, &'a [u8], Range<usize>, Expected);
+    let rows: Vec<Row<'_>> = vec![
         ("preamble", V2_1, &message, 0..96, ("preamble", "tag of preamble", 80, Flaw::Seal)),
         ("rest", V2_1, &message, 96..256, ("MESSAGE", "segments", 240, Flaw::Seal)),
-        ("preamble of a control frame", V2_1, &control, 0..96, ("preamble", "tag of preamble", 80, Flaw::Seal)),
+        (
+            "preamble of a control frame",
+            V2_1,
+            &control,
+            0..96,
+            ("preamble", "tag of preamble", 80, Flaw::Seal),
+        ),
         ("rest of segment 0", V2_1, &control, 96..176, ("AUTH_REPLY_MORE", "segment", 160, Flaw::Seal)),
         ("whole", V2_0, &rev0, 32..240, ("MESSAGE", "frame", 224, Flaw::Seal)),
     ];
@@ -130,8 +139,9 @@ fn seal(n: u8, text: &[u8]) -> Vec<u8> {
     let mut nonce: [u8; 12] = std::array::from_fn(|i| 28 + i as u8);
     nonce[4] += n;
     let mut text = text.to_vec();
-    let tag =
-        Aes128Gcm::new(&key.into()).encrypt_inout_detached(&nonce.into(), &[], text.as_mut_slice().into()).unwrap();
+    let tag = Aes128Gcm::new(&key.into())
+        .encrypt_inout_detached(&nonce.into(), &[], text.as_mut_slice().into())
+        .unwrap();
     text.extend_from_slice(&tag);
     text
 }

@@ -21,7 +21,12 @@ fn the_handshake_is_checked() {
         let bytes = with(b"ceph v027", at, b"!");
         rows.push(("banner".into(), Expect::Banner, bytes, ("banner", "prefix", at as u64, flaw)));
     }
-    rows.push(("the banner of v2".into(), Expect::Banner, b"ceph v2\n\x10\0".to_vec(), ("banner", "prefix", 6, value(b'0', b'2'))));
+    rows.push((
+        "the banner of v2".into(),
+        Expect::Banner,
+        b"ceph v2\n\x10\0".to_vec(),
+        ("banner", "prefix", 6, value(b'0', b'2')),
+    ));
     for marker in [1, 2, 255] {
         let expected = ("address", "marker", 0, value(0, marker));
         rows.push(("address".into(), Expect::Address, vec![marker], expected));
@@ -72,7 +77,11 @@ fn messages_are_checked() {
     ];
     for (field, at) in [("header crc", 50), ("front_crc", 63), ("middle_crc", 67), ("data_crc", 71)] {
         let flaw = Flaw::Crc { expected: sent(at), found: sent(at) ^ kib };
-        rows.push((field, with(&bytes, at, &(sent(at) ^ kib).to_le_bytes()), ("MSG", field, at as u64, flaw)));
+        rows.push((
+            field,
+            with(&bytes, at, &(sent(at) ^ kib).to_le_bytes()),
+            ("MSG", field, at as u64, flaw),
+        ));
     }
     for (name, bytes, expected) in rows {
         refuse(name, Expect::Open, Framing::default(), Limits::default(), &bytes, expected);
@@ -118,14 +127,19 @@ fn what_is_not_checked_is_accepted() {
     let nocrc = with(&with(&bytes, flags, &[3]), 71, &[0; 4]);
     for (name, framing, bytes, unchecked) in [
         ("NOCRC: only the data's crc is skipped", plain, nocrc, true),
-        ("crcs of header, front and middle are off", without_header, with(&with(&bytes, 50, &[0; 4]), 63, &[0; 8]), true),
+        (
+            "crcs of header, front and middle are off",
+            without_header,
+            with(&with(&bytes, 50, &[0; 4]), 63, &[0; 8]),
+            true,
+        ),
         ("crc of the data is off", without_data, with(&bytes, 71, &[0; 4]), true),
         ("unknown flags", plain, with(&bytes, flags, &[0xf1]), false),
         ("a signature that nobody asked for", plain, with(&bytes, 75, &[0xaa; 8]), false),
     ] {
         let mut decoder = decoder(Expect::Open, framing, Limits::default());
         decoder.feed(&bytes);
-        let Some(Frame::Message(found)) = decoder.next_frame().unwrap() else { std::panic::panic_any(name) };
+        let Some(Frame::Message(found)) = decoder.next_frame().unwrap() else { panic!("{name:?}") };
         let Frame::Message(frame) = frame() else { return };
         assert_eq!(found.message, frame.message, "{name}");
         assert_eq!((decoder.last().unchecked, decoder.last().bad_crc), (unchecked, false), "{name}");

@@ -39,7 +39,7 @@ fn addresses_have_these_bytes_and_texts() {
                 addrs.encode(&mut out);
                 assert_eq!(as_read(&addrs).parse::<AddrVec>().unwrap().to_string(), *text, "{row:?}");
             }
-            other => std::panic::panic_any(other.to_owned()),
+            other => panic!("{other:?}"),
         }
         if both_ways {
             assert_eq!(out, bytes, "{row:?}");

@@ -28,9 +28,7 @@ fn compressed_segments_inflate_to_their_contents() {
                 assert_eq!(decoder.next_frame().unwrap_err().flaw, Flaw::NotCompressible, "{row:?}");
                 continue;
             }
-            let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else {
-                std::panic::panic_any(row.clone())
-            };
+            let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else { panic!("{row:?}") };
             assert_eq!((frame.seq, frame.message.header.tid), (1, 2), "{row:?}");
             assert!(frame.message.middle.is_empty(), "{row:?}");
             check(frame.message.front, &row[3]);
@@ -74,6 +72,6 @@ fn check(content: Payload, expected: &str) {
     match expected.split_once(':').unwrap() {
         ("hex", digits) => assert_eq!(content, unhex(digits)),
         ("sha256", rest) => assert_eq!(format!("{}:{digest}", content.len()), rest),
-        other => std::panic::panic_any(format!("{other:?}")),
+        other => panic!("{other:?}"),
     }
 }

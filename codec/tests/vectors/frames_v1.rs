@@ -12,9 +12,7 @@ fn frames_decode_and_encode_to_the_same_bytes() {
     let mut seen = 0;
     for (name, kind, bytes) in table() {
         let (framing, expected): (Framing, &[Expect]) = match &kind[..] {
-            "hello-server" => {
-                (Framing::default(), &[Expect::Banner, Expect::Address, Expect::Address])
-            }
+            "hello-server" => (Framing::default(), &[Expect::Banner, Expect::Address, Expect::Address]),
             "hello-client" => (Framing::default(), &[Expect::Banner, Expect::Address]),
             "connect" => (Framing::default(), &[Expect::Connect]),
             "reply" => (Framing::default(), &[Expect::Reply]),
@@ -23,7 +21,7 @@ fn frames_decode_and_encode_to_the_same_bytes() {
             "item-footer13" => (OLD, &[Expect::Open]),
             // Halves of messages, and what signatures cover: tested below.
             "header" | "footer" | "sigblock" | "sigblock-old" | "signature-old" | "key" => continue,
-            other => std::panic::panic_any(other.to_owned()),
+            other => panic!("{other:?}"),
         };
         let mut decoder = Decoder::new();
         decoder.set_framing(framing);
@@ -71,7 +69,8 @@ fn look(name: &str, frame: &Frame) {
         ("cephx-reply-seq", Frame::Reply(ConnectReply { tag, authorizer, .. })) => {
             assert_eq!((*tag, authorizer.len()), (Tag::Seq, 36));
         }
-        ("mon-keepalive2", Frame::Keepalive2(stamp)) | ("mon-keepalive2-ack", Frame::Keepalive2Ack(stamp)) => {
+        ("mon-keepalive2", Frame::Keepalive2(stamp))
+        | ("mon-keepalive2-ack", Frame::Keepalive2Ack(stamp)) => {
             assert_eq!(*stamp, Timestamp { sec: 0x6b01_71d0, nsec: 0x060a_9fbd });
         }
         ("mon-mauth" | "mon-mauth-footer13", Frame::Message(frame)) => {
@@ -86,7 +85,7 @@ fn look(name: &str, frame: &Frame) {
         | ("ack", Frame::Ack(5))
         | ("keepalive", Frame::Keepalive)
         | ("close", Frame::Close) => {}
-        other => std::panic::panic_any(format!("{other:?}")),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -110,14 +109,13 @@ fn footprints_are_what_signatures_cover() {
         decoder.set_lenient(true);
         decoder.expect(Expect::Open);
         decoder.feed(&bytes);
-        let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else {
-            std::panic::panic_any(side)
-        };
+        let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else { panic!("{side:?}") };
         assert_eq!((frame.signature, frame.flags), (signature, Flags::COMPLETE.with(Flags::SIGNED)));
         assert!(decoder.last().bad_crc);
         let Signed { header_crc, front_crc, front_len, middle_crc, middle_len, data_crc, data_len, seq } =
             decoder.last().signed;
-        let fields = [header_crc, front_crc, front_len, middle_crc, middle_len, data_crc, data_len, seq as u32];
+        let fields =
+            [header_crc, front_crc, front_len, middle_crc, middle_len, data_crc, data_len, seq as u32];
         assert_eq!(fields.map(u32::to_le_bytes).concat(), block);
         if old {
             let fields = [16, header_crc, front_crc, middle_crc, data_crc];
@@ -171,7 +169,12 @@ fn given_up() -> MessageFrame {
     };
     let (front, data) = (b"abc".to_vec().into(), b"12345".to_vec().into());
     let message = Message { header, front, data, ..Message::default() };
-    MessageFrame { seq: 2, src: EntityName::new(EntityType::CLIENT, 4120), message, ..MessageFrame::default() }
+    MessageFrame {
+        seq: 2,
+        src: EntityName::new(EntityType::CLIENT, 4120),
+        message,
+        ..MessageFrame::default()
+    }
 }
 
 fn table() -> Vec<(String, String, Vec<u8>)> {

@@ -34,9 +34,9 @@ fn a_handshake_in_crc_mode_has_these_bytes() {
         let (mut decoder, mut encoder) = (Decoder::new(), Encoder::new());
         decoder.record(true);
         let mut sent = Vec::new();
-        let frames = table().into_iter().filter(|(name, ..)| {
-            name == "crc-banner" || name.starts_with(&format!("crc-{side}-"))
-        });
+        let frames = table()
+            .into_iter()
+            .filter(|(name, ..)| name == "crc-banner" || name.starts_with(&format!("crc-{side}-")));
         for (name, kind, bytes) in frames {
             assert_eq!(kind, if name == "crc-banner" { "banner" } else { "rev1-crc" });
             decoder.feed(&bytes);
@@ -92,9 +92,13 @@ fn look(name: &str, frame: &Frame) {
             assert_eq!((ident.gid, ident.global_seq, ident.flags, ident.cookie), (0, 35, 1, 0));
         }
         ("crc-client-auth-signature" | "crc-server-auth-signature", Frame::AuthSignature(_)) => {}
-        other => std::panic::panic_any(format!("{other:?}")),
+        other => panic!("{other:?}"),
     }
 }
+
+/// A frame of the session; of a message its number, its type and the length of its front.
+#[cfg(feature = "secure")]
+type Listed = (Tag, Option<(u64, u16, usize)>);
 
 #[cfg(feature = "secure")]
 #[test]
@@ -102,7 +106,7 @@ fn a_session_in_secure_mode_has_these_bytes() {
     use cephwire_codec::Side;
     use cephwire_codec::v2::Keys;
 
-    let client: &[(Tag, Option<(u64, u16, usize)>)] = &[
+    let client: &[Listed] = &[
         (Tag::Hello, None),
         (Tag::AuthRequest, None),
         (Tag::AuthRequestMore, None),
@@ -111,7 +115,7 @@ fn a_session_in_secure_mode_has_these_bytes() {
         (Tag::Message, Some((1, 5, 0))),
         (Tag::Message, Some((2, 15, 48))),
     ];
-    let server: &[(Tag, Option<(u64, u16, usize)>)] = &[
+    let server: &[Listed] = &[
         (Tag::Hello, None),
         (Tag::AuthReplyMore, None),
         (Tag::AuthDone, None),
@@ -204,7 +208,7 @@ fn a_frame_compressed_by_ceph_has_these_lengths() {
         assert_eq!(decoder.next_frame().unwrap_err().flaw, Flaw::NotCompressible);
         return;
     }
-    let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else { std::panic::panic_any("no message") };
+    let Some(Frame::Message(frame)) = decoder.next_frame().unwrap() else { panic!("no message") };
     assert_eq!((frame.message.header.kind, frame.message.front.len()), (MessageType(70), 2025));
     assert_eq!(frame.message.payload_len(), 2025);
     let last = decoder.last();

@@ -38,7 +38,7 @@ fn frames_cross_the_wrap() {
             let frame = match row[0].split_once('-').unwrap().0 {
                 "keepalive2" => Frame::Keepalive2(Timestamp { sec: 0x0102_0304, nsec: 0x0506_0708 + n }),
                 "message" => message(u64::from(n) + 1),
-                other => std::panic::panic_any(other.to_owned()),
+                other => panic!("{other:?}"),
             };
             let bytes = unhex(&row[column]);
             assert_eq!(encoded(&mut encoder, &frame), bytes, "{row:?}");
@@ -52,7 +52,7 @@ fn revision(number: &str) -> Revision {
     match number {
         "0" => Revision::V2_0,
         "1" => Revision::V2_1,
-        other => std::panic::panic_any(other.to_owned()),
+        other => panic!("{other:?}"),
     }
 }
 

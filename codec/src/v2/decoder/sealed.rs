@@ -150,3 +150,55 @@ fn contiguous(mut pieces: Vec<BytesMut>) -> BytesMut {
     }
     whole
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::super::super::aead::Sealed;
+    use super::super::super::{Encoder, Frame, Keys, MessageFrame};
+    use super::*;
+
+    /// A receiver counts as the sender must: what is sealed with a nonce that was there before is refused.
+    #[test]
+    fn frames_beyond_the_last_nonce_are_refused() {
+        let mut message = MessageFrame::default();
+        message.message.front = vec![1; 10].into();
+        let frames = [Frame::Ack(1), Frame::AuthReplyMore(vec![1; 60].into()), Frame::Message(message)];
+        let error = |frame, offset| Malformed::new(frame, "nonce", offset, Flaw::Exhausted);
+        // Frames of 96, 96 + 32 and 96 + 48 bytes; in 2.0 of 80, 128 and 128.
+        let rev1 = [
+            (0, error("frame", 0)),
+            (1, error("frame", 96)),
+            (2, error("AUTH_REPLY_MORE", 192)),
+            (3, error("frame", 224)),
+            (4, error("MESSAGE", 320)),
+        ];
+        let rev0 = [(0, error("ACK", 0)), (1, error("AUTH_REPLY_MORE", 80)), (2, error("MESSAGE", 208))];
+        for (revision, rows) in [(Revision::V2_1, &rev1[..]), (Revision::V2_0, &rev0)] {
+            let mut secret = [3; 40];
+            secret.get_mut(..16).unwrap().fill(1);
+            let mut encoder = Encoder::new();
+            encoder.set_revision(revision);
+            assert!(encoder.set_keys(Keys::from_secret(&secret).unwrap(), crate::Side::Client).is_ok());
+            let mut out = crate::Chunks::new();
+            frames.iter().for_each(|frame| encoder.encode(frame, &mut out).unwrap());
+            let bytes = out.take_pieces().concat();
+            for (left, expected) in rows {
+                let mut decoder = Decoder::mid_stream(revision, 0);
+                decoder.sealed = Some(Sealed::with_left(revision, *left));
+                decoder.feed(&bytes);
+                let whole = frames.iter().take_while(|_| decoder.next_frame().is_ok()).count();
+                assert!(whole <= usize::from(*left));
+                assert_eq!(decoder.next_frame(), Err(expected.clone()), "{left}");
+                assert_eq!(decoder.next_frame(), Err(expected.clone()), "{left}");
+            }
+            // With enough of them, the same bytes are the frames.
+            let mut decoder = Decoder::mid_stream(revision, 0);
+            decoder.sealed = Some(Sealed::with_left(revision, 5));
+            decoder.feed(&bytes);
+            for frame in &frames {
+                assert_eq!(decoder.next_frame().unwrap().as_ref(), Some(frame));
+            }
+        }
+    }
+}
