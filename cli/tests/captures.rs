@@ -37,7 +37,12 @@ fn every_byte_is_accounted_for_once() {
             *next += record.len;
         }
         for (side, bytes) in &capture.bytes {
-            assert_eq!(at.get(side).copied().unwrap_or_default(), bytes.len() as u64, "{}: {side:?}", capture.name);
+            assert_eq!(
+                at.get(side).copied().unwrap_or_default(),
+                bytes.len() as u64,
+                "{}: {side:?}",
+                capture.name
+            );
         }
     }
 }
@@ -73,7 +78,8 @@ fn every_message_was_logged_by_its_receiver() {
                 _ => missing.push(format!("seq {seq} {word} {lengths:?}")),
             }
         }
-        let expected = IN_FLIGHT.iter().find(|(name, _)| *name == capture.name).map_or(0, |(_, count)| *count);
+        let expected =
+            IN_FLIGHT.iter().find(|(name, _)| *name == capture.name).map_or(0, |(_, count)| *count);
         assert_eq!(missing.len(), expected, "{}: {missing:#?}", capture.name);
     }
     assert!(messages > 4000, "only {messages} messages");
@@ -157,7 +163,12 @@ fn encode_v2(frame: &v2::Frame, footprint: &v2::Footprint) -> Vec<u8> {
 }
 
 /// Compressors may differ, so the bytes may; what they inflate to may not.
-fn assert_inflates_to_the_same(frame: &v2::Frame, footprint: &v2::Footprint, capture: &Capture, record: &Record) {
+fn assert_inflates_to_the_same(
+    frame: &v2::Frame,
+    footprint: &v2::Footprint,
+    capture: &Capture,
+    record: &Record,
+) {
     let [header, ..] = footprint.preamble.lengths;
     assert_ne!(header as usize, v2::MESSAGE_HEADER_LEN, "compressed headers differ in length");
     assert_eq!(footprint.preamble.lengths.len(), MAX_SEGMENTS);
@@ -179,6 +190,7 @@ fn assert_inflates_to_the_same(frame: &v2::Frame, footprint: &v2::Footprint, cap
 }
 
 fn method(capture: &str) -> v2::Method {
-    let named = v2::Method::SUPPORTED.iter().find(|method| method.name().is_some_and(|name| capture.contains(name)));
+    let named =
+        v2::Method::SUPPORTED.iter().find(|method| method.name().is_some_and(|name| capture.contains(name)));
     *named.unwrap_or_else(|| panic!("{capture}: no method in its name"))
 }

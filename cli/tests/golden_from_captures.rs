@@ -25,7 +25,9 @@ fn every_golden_file_from_a_capture_is_in_it() {
     for capture in support::captures() {
         for record in capture.records.iter().filter(|record| record.len <= LONGEST) {
             let Some((kind, how)) = kind(capture, record) else { continue };
-            found.entry(kind).or_insert_with(|| (how, origin(capture, record), capture.bytes_of(record).to_vec()));
+            found
+                .entry(kind)
+                .or_insert_with(|| (how, origin(capture, record), capture.bytes_of(record).to_vec()));
         }
     }
     assert!(found.len() > 30, "only {} kinds", found.len());
@@ -78,7 +80,8 @@ fn kind(capture: &Capture, record: &Record) -> Option<(String, String)> {
             if !footprint.preamble.is_compressed() {
                 return Some((format!("v2-{name}"), "v2 2.1".to_owned()));
             }
-            let method = ["snappy", "zlib", "zstd"].into_iter().find(|method| capture.name.contains(method))?;
+            let method =
+                ["snappy", "zlib", "zstd"].into_iter().find(|method| capture.name.contains(method))?;
             Some((format!("v2-{name}-{method}"), format!("v2 2.1 {method}")))
         }
         _ => None,

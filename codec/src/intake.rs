@@ -19,6 +19,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::crc::crc32c;
+use crate::payload::Payload;
 
 /// The first block of a stream, and of one that was idle.
 const BLOCK_LEAST: usize = 4 << 10;
@@ -53,6 +54,14 @@ struct Record {
     bytes: Vec<u8>,
     /// How many of them belong to whole frames.
     whole: usize,
+}
+
+/// Bytes that have arrived.
+enum Run {
+    /// A part of the block.
+    Ahead(BytesMut),
+    /// Memory of their own, and their crc.
+    Own(Vec<BytesMut>, u32),
 }
 
 /// A large segment on its way into its own memory.
@@ -203,9 +212,63 @@ impl Intake {
         Some(self.block.split_to(len))
     }
 
+    /// The next segment, of `len` bytes, with its crc if there is a seed: a slice of what was read ahead, or
+    /// in memory of its own (`room`) if it is large and not there yet. Nothing while bytes are missing;
+    /// then the call is to be repeated, with the same arguments.
+    #[inline]
+    pub(crate) fn segment(
+        &mut self,
+        len: usize,
+        seed: Option<u32>,
+        room: &mut Room,
+    ) -> Option<(Payload, u32)> {
+        if len == 0 {
+            return Some((Payload::new(), seed.unwrap_or_default()));
+        }
+        Some(match self.collect(len, seed, room)? {
+            Run::Ahead(bytes) => {
+                let crc = seed.map_or(0, |seed| crc32c(seed, &bytes));
+                (bytes.freeze().into(), crc)
+            }
+            Run::Own(pieces, crc) => {
+                let pieces: Vec<Bytes> = pieces.into_iter().map(BytesMut::freeze).collect();
+                (pieces.into(), crc)
+            }
+        })
+    }
+
+    /// The next `len` bytes as one buffer; as [`segment`](Self::segment). Bytes that came in several pieces
+    /// (see [`Limits::ahead`](crate::Limits::ahead)) are copied together.
+    #[cfg(feature = "secure")]
+    pub(crate) fn contiguous(&mut self, len: usize) -> Option<BytesMut> {
+        Some(match self.collect(len, None, &mut Room::Own)? {
+            Run::Ahead(bytes) => bytes,
+            Run::Own(mut pieces, _) if pieces.len() == 1 => pieces.pop().unwrap_or_default(),
+            Run::Own(pieces, _) => {
+                let mut whole = BytesMut::with_capacity(len);
+                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+                whole
+            }
+        })
+    }
+
+    #[inline]
+    fn collect(&mut self, len: usize, seed: Option<u32>, room: &mut Room) -> Option<Run> {
+        if self.direct.is_none() {
+            if len < DIRECT || len <= self.block.len() {
+                return self.take(len).map(Run::Ahead);
+            }
+            self.begin_direct(len, std::mem::take(room), seed);
+        }
+        let direct = self.direct.take_if(|direct| direct.left == 0)?;
+        let Direct { mut done, piece, crc, .. } = *direct;
+        done.push(piece);
+        Some(Run::Own(done, crc.unwrap_or_default()))
+    }
+
     /// Begins to collect a segment of `len` bytes that is not there yet, into memory of its own;
     /// with a seed, its crc is computed as it arrives.
-    pub(crate) fn begin_direct(&mut self, len: usize, room: Room, crc: Option<u32>) {
+    fn begin_direct(&mut self, len: usize, room: Room, crc: Option<u32>) {
         let piece = match room {
             Room::Posted(buf) if buf.is_empty() && buf.capacity() >= len => buf,
             Room::Aligned(at) if len + PAGE <= self.share => aligned(len, usize::from(at)),
@@ -236,14 +299,6 @@ impl Intake {
 
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.is_some()
-    }
-
-    /// The collected segment, once it is complete: its pieces and its crc.
-    pub(crate) fn take_direct(&mut self) -> Option<(Vec<BytesMut>, u32)> {
-        let direct = self.direct.take_if(|direct| direct.left == 0)?;
-        let Direct { mut done, piece, crc, .. } = *direct;
-        done.push(piece);
-        Some((done, crc.unwrap_or_default()))
     }
 
     /// Bytes of the current direct segment that have not arrived.
@@ -328,11 +383,6 @@ fn aligned(len: usize, at: usize) -> BytesMut {
     buf
 }
 
-/// Freezes pieces into one run.
-pub(crate) fn freeze(pieces: Vec<BytesMut>) -> Vec<Bytes> {
-    pieces.into_iter().map(BytesMut::freeze).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -343,7 +393,7 @@ mod tests {
     fn dropped_buffers_cost_no_memory() {
         const LEN: usize = 100_000;
         let mut intake = Intake::new(0, 64 << 10);
-        intake.begin_direct(LEN, Room::Own, Some(0));
+        assert!(intake.segment(LEN, Some(0), &mut Room::Own).is_none());
         for n in 0..LEN {
             drop(intake.lend());
             let mut buf = intake.lend();

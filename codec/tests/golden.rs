@@ -34,11 +34,24 @@ fn every_file_decodes_to_its_dump_and_back() {
 /// A file for each: all frames of v2, and everything that can stand on a v1 stream.
 fn expected_kinds() -> Vec<String> {
     let v1 = [
-        "banner", "address", "seq", "message", "message-unsigned", "message-nocrc", "aborted", "ack", "keepalive",
-        "keepalive2", "keepalive2_ack", "close", "connect",
+        "banner",
+        "address",
+        "seq",
+        "message",
+        "message-unsigned",
+        "message-nocrc",
+        "aborted",
+        "ack",
+        "keepalive",
+        "keepalive2",
+        "keepalive2_ack",
+        "close",
+        "connect",
     ];
-    let replies = v1::Tag::ALL.iter().filter(|(tag, _)| tag.is_reply()).map(|(_, name)| format!("reply-{name}"));
-    let v1 = v1.into_iter().map(str::to_owned).chain(replies).map(|kind| format!("v1-{}", kind.to_lowercase()));
+    let replies =
+        v1::Tag::ALL.iter().filter(|(tag, _)| tag.is_reply()).map(|(_, name)| format!("reply-{name}"));
+    let v1 =
+        v1.into_iter().map(str::to_owned).chain(replies).map(|kind| format!("v1-{}", kind.to_lowercase()));
     let v2 = v2::Tag::ALL.iter().map(|(_, name)| name.to_lowercase());
     let more = ["banner", "aborted", "message-snappy", "message-zlib", "message-zstd"].map(str::to_owned);
     v1.chain(v2.chain(more).map(|kind| format!("v2-{kind}"))).collect()
@@ -75,14 +88,17 @@ impl Golden {
 
     fn write(&self, path: &Path, dump: &str) {
         let hex: String = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let lines: Vec<&str> = hex.as_bytes().chunks(96).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> =
+            hex.as_bytes().chunks(96).map(|line| std::str::from_utf8(line).unwrap()).collect();
         let Self { comment, how, .. } = self;
-        fs::write(path, format!("{comment}how: {how}\nbytes:\n{}\ndump:\n{dump}\n", lines.join("\n"))).unwrap();
+        fs::write(path, format!("{comment}how: {how}\nbytes:\n{}\ndump:\n{dump}\n", lines.join("\n")))
+            .unwrap();
     }
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    let digits: Vec<u8> =
+        hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
 }
 

@@ -130,7 +130,8 @@ impl Conversation {
         loop {
             let identified = self.identify();
             let stepped = self.step(Side::Client, records) | self.step(Side::Server, records);
-            if !identified && !stepped && !self.stop_waiting(Side::Client) && !self.stop_waiting(Side::Server) {
+            if !identified && !stepped && !self.stop_waiting(Side::Client) && !self.stop_waiting(Side::Server)
+            {
                 return;
             }
         }
@@ -198,7 +199,9 @@ impl Conversation {
                 decoder.expect(v1::Expect::Banner);
                 stream.start_v1(decoder);
             }
-            Some(Protocol::V2) if matches!(stream.state, State::Unknown) => stream.start_v2(v2::Decoder::new()),
+            Some(Protocol::V2) if matches!(stream.state, State::Unknown) => {
+                stream.start_v2(v2::Decoder::new())
+            }
             _ => {}
         }
     }
@@ -278,7 +281,13 @@ impl Conversation {
         true
     }
 
-    fn heard_v1(&mut self, side: Side, frame: v1::Frame, footprint: v1::Footprint, records: &mut Vec<Record>) {
+    fn heard_v1(
+        &mut self,
+        side: Side,
+        frame: v1::Frame,
+        footprint: v1::Footprint,
+        records: &mut Vec<Record>,
+    ) {
         self.v1.heard(side, &frame, &footprint, &mut self.identities);
         self.emit(side, footprint.offset + footprint.len, What::V1(Box::new(frame), footprint), records);
         for side in [Side::Client, Side::Server] {
@@ -306,7 +315,13 @@ impl Conversation {
         true
     }
 
-    fn heard_v2(&mut self, side: Side, frame: v2::Frame, footprint: v2::Footprint, records: &mut Vec<Record>) {
+    fn heard_v2(
+        &mut self,
+        side: Side,
+        frame: v2::Frame,
+        footprint: v2::Footprint,
+        records: &mut Vec<Record>,
+    ) {
         self.v2.heard(side, &frame, &footprint, &mut self.identities);
         self.emit(side, footprint.offset + footprint.len, What::V2(Box::new(frame), footprint), records);
         for side in [Side::Client, Side::Server] {
@@ -399,7 +414,8 @@ impl Conversation {
     fn emit(&mut self, side: Side, end: u64, what: What, records: &mut Vec<Record>) {
         let (src, dst) = (*self.addresses.of(side), *self.addresses.of(side.peer()));
         let (sender, receiver) = (self.identities.of(side), self.identities.of(side.peer()));
-        let addr = |identity: &Identity, socket| identity.addrs.clone().unwrap_or_else(|| format!("{socket}"));
+        let addr =
+            |identity: &Identity, socket| identity.addrs.clone().unwrap_or_else(|| format!("{socket}"));
         let name = match &what {
             What::V1(frame, _) => super::v1::source(frame),
             _ => None,

@@ -32,7 +32,10 @@ fn of_v1(frame: &v1::Frame, footprint: &v1::Footprint) -> Fields {
         Frame::Connect(connect) => vec![
             ("features", hex(connect.features.0)),
             ("host_type", connect.host_type.into()),
-            ("host_type_name", u8::try_from(connect.host_type).ok().map(EntityType).map(|kind| kind.to_string()).into()),
+            (
+                "host_type_name",
+                u8::try_from(connect.host_type).ok().map(EntityType).map(|kind| kind.to_string()).into(),
+            ),
             ("global_seq", connect.global_seq.into()),
             ("connect_seq", connect.connect_seq.into()),
             ("protocol_version", connect.protocol_version.into()),
@@ -130,7 +133,12 @@ fn of_v2_frame(frame: &v2::Frame, footprint: &v2::Footprint) -> Fields {
                 ("gid", ident.gid.into()),
                 ("global_seq", ident.global_seq.into()),
             ];
-            fields.extend(identity(ident.features_supported, ident.features_required, ident.flags, ident.cookie));
+            fields.extend(identity(
+                ident.features_supported,
+                ident.features_required,
+                ident.flags,
+                ident.cookie,
+            ));
             fields
         }
         Frame::ServerIdent(ident) => {
@@ -139,7 +147,12 @@ fn of_v2_frame(frame: &v2::Frame, footprint: &v2::Footprint) -> Fields {
                 ("gid", ident.gid.into()),
                 ("global_seq", ident.global_seq.into()),
             ];
-            fields.extend(identity(ident.features_supported, ident.features_required, ident.flags, ident.cookie));
+            fields.extend(identity(
+                ident.features_supported,
+                ident.features_required,
+                ident.flags,
+                ident.cookie,
+            ));
             fields
         }
         Frame::IdentMissingFeatures(features) => vec![("features", hex(features.0))],
@@ -178,7 +191,10 @@ fn of_v2_frame(frame: &v2::Frame, footprint: &v2::Footprint) -> Fields {
             ]);
             if footprint.preamble.is_compressed() {
                 let [header, front, middle, data] = footprint.preamble.lengths;
-                fields.push(("compressed", json!({ "header": header, "front": front, "middle": middle, "data": data })));
+                fields.push((
+                    "compressed",
+                    json!({ "header": header, "front": front, "middle": middle, "data": data }),
+                ));
             }
             fields
         }

@@ -29,9 +29,9 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use self::dissector::Dissector;
+use self::output::Output;
 pub use self::record::{Protocol, Record, What};
 pub use self::summary::Summary;
-use self::output::Output;
 use crate::capture::{CaptureError, Streams};
 
 /// Files shorter than this are decoded before a progress bar would be seen.
@@ -78,7 +78,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(()) if summary.errors == 0 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(1),
         // Whoever read our output has seen enough; that is no mistake of the capture's.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(u8::from(summary.errors > 0)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::from(u8::from(summary.errors > 0))
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "cephwire: standard output: {error}");
             ExitCode::from(1)
@@ -129,7 +131,12 @@ fn decode_input(
     Ok(())
 }
 
-fn capture_error(name: &str, error: &CaptureError, output: &mut Output, summary: &mut Summary) -> io::Result<()> {
+fn capture_error(
+    name: &str,
+    error: &CaptureError,
+    output: &mut Output,
+    summary: &mut Summary,
+) -> io::Result<()> {
     summary.errors += 1;
     output.file_error(name, &error.to_string())
 }
@@ -152,7 +159,8 @@ fn progress_bar(name: &str, len: Option<u64>) -> ProgressBar {
     match len {
         Some(len) if shown && len >= PROGRESS_FROM => {
             let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = ProgressBar::new(len).with_style(style).with_prefix(name.to_owned());
             bar.enable_steady_tick(Duration::from_millis(200));
             bar

@@ -41,12 +41,26 @@ pub(super) fn record(record: &Record, out: &mut impl Write) -> io::Result<()> {
             let signed = &footprint.signed;
             let word = if footprint.unchecked { "crc off" } else { "crc" };
             let crcs = [signed.front_crc, signed.middle_crc, signed.data_crc];
-            message(frame.seq, &frame.message, if footprint.bad_crc { "BAD CRC" } else { word }, crcs, style, out)?;
+            message(
+                frame.seq,
+                &frame.message,
+                if footprint.bad_crc { "BAD CRC" } else { word },
+                crcs,
+                style,
+                out,
+            )?;
         }
         What::V2(frame, footprint) if matches!(**frame, v2::Frame::Message(_)) => {
             let v2::Frame::Message(frame) = &**frame else { return Ok(()) };
             let [_, crcs @ ..] = footprint.crcs;
-            message(frame.seq, &frame.message, if footprint.bad_crc { "BAD CRC" } else { "crc" }, crcs, style, out)?;
+            message(
+                frame.seq,
+                &frame.message,
+                if footprint.bad_crc { "BAD CRC" } else { "crc" },
+                crcs,
+                style,
+                out,
+            )?;
             if footprint.preamble.is_compressed() {
                 write!(out, " compressed {}", footprint.len)?;
             }

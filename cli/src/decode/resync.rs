@@ -50,7 +50,8 @@ fn v1_message(bytes: &[u8]) -> Option<Found> {
     }
     let (covered, rest) = rest.split_first_chunk::<COVERED>()?;
     // The crc of zeros is zero, and proves nothing.
-    let proved = crc32c(0, covered).to_le_bytes() == *rest.first_chunk()? && covered.iter().any(|byte| *byte != 0);
+    let proved =
+        crc32c(0, covered).to_le_bytes() == *rest.first_chunk()? && covered.iter().any(|byte| *byte != 0);
     proved.then_some(Found::V1)
 }
 

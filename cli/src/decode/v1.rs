@@ -236,7 +236,8 @@ fn is_short_footer(message: &MessageFrame) -> bool {
     let [flags, tag, ..] = message.signature.to_le_bytes();
     let known = Flags::COMPLETE.with(Flags::NOCRC);
     let is_item = Tag::from_number(tag).is_some_and(|tag| !tag.is_reply());
-    let as_short = is_item && Flags(flags).contains(Flags::COMPLETE) && Flags(flags).without(known) == Flags(0);
+    let as_short =
+        is_item && Flags(flags).contains(Flags::COMPLETE) && Flags(flags).without(known) == Flags(0);
     let signed = message.flags.contains(Flags::COMPLETE.with(Flags::SIGNED));
     let as_long = signed && message.flags.without(known.with(Flags::SIGNED)) == Flags(0);
     as_short && !as_long

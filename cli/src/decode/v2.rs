@@ -114,7 +114,9 @@ impl Dialogue {
             _ if !unknown => return false,
             (None, Flaw::NotCompressible) => 0,
             (None, _) => return false,
-            (Some(tried), _) => Method::SUPPORTED.iter().position(|method| *method == tried).map_or(0, |at| at + 1),
+            (Some(tried), _) => {
+                Method::SUPPORTED.iter().position(|method| *method == tried).map_or(0, |at| at + 1)
+            }
         };
         self.compression = Method::SUPPORTED.get(tried).copied();
         self.compression.is_some()

@@ -32,7 +32,11 @@ impl Capture {
     /// The bytes of a record.
     pub(crate) fn bytes_of(&self, record: &Record) -> &[u8] {
         let start = record.offset as usize;
-        self.bytes.get(&(record.connection, record.from)).unwrap().get(start..start + record.len as usize).unwrap()
+        self.bytes
+            .get(&(record.connection, record.from))
+            .unwrap()
+            .get(start..start + record.len as usize)
+            .unwrap()
     }
 }
 
@@ -61,7 +65,8 @@ pub(crate) fn name(path: &Path) -> String {
 
 /// All captures, decoded once.
 pub(crate) fn captures() -> &'static [Capture] {
-    static CAPTURES: LazyLock<Vec<Capture>> = LazyLock::new(|| files().iter().map(|path| decode(path)).collect());
+    static CAPTURES: LazyLock<Vec<Capture>> =
+        LazyLock::new(|| files().iter().map(|path| decode(path)).collect());
     &CAPTURES
 }
 

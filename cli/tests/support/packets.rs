@@ -27,7 +27,8 @@ pub(crate) struct Layout {
 
 impl Packet {
     pub(crate) fn layout(&self) -> Layout {
-        let PacketContent::Tcp(segment) = PacketContent::new(LinkType::ETHERNET, &self.bytes, self.bytes.len() as u32)
+        let PacketContent::Tcp(segment) =
+            PacketContent::new(LinkType::ETHERNET, &self.bytes, self.bytes.len() as u32)
         else {
             panic!("not a TCP packet: {self:?}");
         };
@@ -63,7 +64,8 @@ pub(crate) fn write(packets: &[Packet]) -> Vec<u8> {
     let words = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
     file.extend(words(&[0xa1b2_3c4d, 0x0004_0002, 0, 0, 0x0004_0000, 1]));
     for Packet { time, bytes } in packets {
-        let (seconds, rest, len) = ((time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, bytes.len() as u32);
+        let (seconds, rest, len) =
+            ((time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, bytes.len() as u32);
         file.extend(words(&[seconds, rest, len, len]));
         file.extend(bytes);
     }

@@ -11,7 +11,7 @@ use super::{BANNER, CONNECT_LEN, Framing, MESSAGE_HEADER_LEN, REPLY_LEN, fields}
 use crate::addr::{self, LEGACY_LEN};
 use crate::crc::crc32c;
 use crate::error::{Flaw, Malformed};
-use crate::intake::{DIRECT, Intake, Room, freeze};
+use crate::intake::{Intake, Room};
 use crate::limits::Limits;
 use crate::message::{Flags, Header};
 use crate::parse;
@@ -120,6 +120,8 @@ struct Body {
     parts: [Payload; PARTS],
     crcs: [u32; PARTS],
     header_crc: u32,
+    /// How this message is framed, whatever is set meanwhile.
+    framing: Framing,
     room: Room,
 }
 
@@ -379,29 +381,20 @@ impl Decoder {
         let announcement = Announcement { seq: frame.seq, header: frame.message.header, lengths };
         frame.flags = Flags(0);
         self.intake.skip(1 + MESSAGE_HEADER_LEN);
-        self.body = Body { frame, offset, lengths, header_crc: crc, ..Body::default() };
+        self.body =
+            Body { frame, offset, lengths, header_crc: crc, framing: self.framing, ..Body::default() };
         self.state = State::Announced(announcement);
         Ok(Progress::Announced(announcement))
     }
 
     fn message(&mut self) -> Result<Progress, Malformed> {
         while let Some(&len) = self.body.lengths.get(self.body.at) {
-            let len = len as usize;
             let data = self.body.at == PARTS - 1;
-            let seed = if data { self.framing.data_crc } else { self.framing.header_crc }.then_some(0);
-            let (part, crc) = if len == 0 {
-                (Payload::new(), 0)
-            } else if len < DIRECT || (!self.intake.is_direct() && self.intake.bytes().len() >= len) {
-                let Some(part) = self.intake.take(len) else { return Ok(Progress::More) };
-                let crc = seed.map_or(0, |seed| crc32c(seed, &part));
-                (part.freeze().into(), crc)
-            } else {
-                if !self.intake.is_direct() {
-                    let room = if data { std::mem::take(&mut self.body.room) } else { Room::Own };
-                    self.intake.begin_direct(len, room, seed);
-                }
-                let Some((pieces, crc)) = self.intake.take_direct() else { return Ok(Progress::More) };
-                (freeze(pieces).into(), crc)
+            let seed =
+                if data { self.body.framing.data_crc } else { self.body.framing.header_crc }.then_some(0);
+            let room = if data { &mut self.body.room } else { &mut Room::Own };
+            let Some((part, crc)) = self.intake.segment(len as usize, seed, room) else {
+                return Ok(Progress::More);
             };
             if let (Some(slot), Some(sum)) =
                 (self.body.parts.get_mut(self.body.at), self.body.crcs.get_mut(self.body.at))
@@ -410,13 +403,14 @@ impl Decoder {
             }
             self.body.at += 1;
         }
-        let Some(footer) = self.intake.bytes().get(..self.framing.footer_len()) else {
+        let Some(footer) = self.intake.bytes().get(..self.body.framing.footer_len()) else {
             return Ok(Progress::More);
         };
         let at = self.intake.offset();
-        let (crcs, signature, flags) = parse::structure("MSG", at, footer, fields::footer(self.framing))?;
+        let (crcs, signature, flags) =
+            parse::structure("MSG", at, footer, fields::footer(self.body.framing))?;
         let checks = self.check(crcs, flags, at)?;
-        self.intake.skip(self.framing.footer_len());
+        self.intake.skip(self.body.framing.footer_len());
         let body = std::mem::take(&mut self.body);
         let ([front_len, middle_len, data_len], [front_crc, middle_crc, data_crc]) = (body.lengths, crcs);
         let (header_crc, seq) = (body.header_crc, body.frame.seq);
@@ -448,8 +442,8 @@ impl Decoder {
 
     /// Compares the footer's crcs with those of the parts. Those of an aborted message mean nothing.
     fn check(&self, footer: [u32; PARTS], flags: Flags, at: u64) -> Result<Checks, Malformed> {
-        let data = self.framing.data_crc && !flags.contains(Flags::NOCRC);
-        let checked = [self.framing.header_crc, self.framing.header_crc, data];
+        let data = self.body.framing.data_crc && !flags.contains(Flags::NOCRC);
+        let checked = [self.body.framing.header_crc, self.body.framing.header_crc, data];
         let mut checks = Checks { unchecked: checked.contains(&false), bad: false };
         if !flags.contains(Flags::COMPLETE) {
             return Ok(checks);

@@ -87,6 +87,10 @@ impl fmt::Debug for Method {
 }
 
 /// Why a segment could not be inflated.
+#[cfg_attr(
+    not(any(feature = "snappy", feature = "zlib", feature = "zstd", feature = "lz4")),
+    expect(dead_code, reason = "without any method there is one way to fail")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// Not a block of this method.

@@ -7,7 +7,7 @@ use super::super::{
 use super::{Decoder, Progress};
 use crate::crc::{SEGMENT_SEED, crc32c};
 use crate::error::{Flaw, Malformed};
-use crate::intake::{DIRECT, Room, freeze};
+use crate::intake::Room;
 use crate::parse;
 use crate::payload::Payload;
 
@@ -113,23 +113,13 @@ impl Decoder {
     fn collect_segments(&mut self) -> Result<bool, Malformed> {
         let preamble = self.body.preamble;
         for len in preamble.segments().skip(self.body.at) {
-            let len = len as usize;
-            if len == 0 {
-                self.set_segment(self.body.at, Payload::new(), SEGMENT_SEED);
-            } else if len < DIRECT || (!self.intake.is_direct() && self.intake.bytes().len() >= len) {
-                let Some(segment) = self.intake.take(len) else { return Ok(false) };
-                let crc = crc32c(SEGMENT_SEED, &segment);
-                self.set_segment(self.body.at, segment.freeze().into(), crc);
-            } else {
-                if !self.intake.is_direct() {
-                    // Only data goes where the caller wants it, and only if it arrives as it is.
-                    let data = self.body.at == MAX_SEGMENTS - 1 && self.body.header.is_some();
-                    let room = if data { std::mem::take(&mut self.body.room) } else { Room::Own };
-                    self.intake.begin_direct(len, room, Some(SEGMENT_SEED));
-                }
-                let Some((pieces, crc)) = self.intake.take_direct() else { return Ok(false) };
-                self.set_segment(self.body.at, freeze(pieces).into(), crc);
-            }
+            // Only data goes where the caller wants it, and only if it arrives as it is.
+            let data = self.body.at == MAX_SEGMENTS - 1 && self.body.header.is_some();
+            let room = if data { &mut self.body.room } else { &mut Room::Own };
+            let Some((segment, crc)) = self.intake.segment(len as usize, Some(SEGMENT_SEED), room) else {
+                return Ok(false);
+            };
+            self.set_segment(self.body.at, segment, crc);
             self.body.at += 1;
         }
         Ok(true)

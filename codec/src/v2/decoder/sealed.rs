@@ -9,7 +9,6 @@ use super::super::preamble::{INLINE, Preamble, pad16};
 use super::super::{LATE_FLAG_ABORTED, MAX_SEGMENTS, PREAMBLE_LEN, Revision, Tag, fields};
 use super::{Decoder, Progress};
 use crate::error::{Flaw, Malformed};
-use crate::intake::{DIRECT, Room};
 use crate::parse;
 
 impl Decoder {
@@ -95,17 +94,7 @@ impl Decoder {
     /// Collects and decrypts a GCM message of `len` bytes, its tag included; nothing while it is not there.
     fn open(&mut self, len: u64, what: &'static str) -> Result<Option<BytesMut>, Malformed> {
         let len = len as usize;
-        let mut text = if self.intake.is_direct() {
-            let Some((pieces, _)) = self.intake.take_direct() else { return Ok(None) };
-            contiguous(pieces)
-        } else if len >= DIRECT && self.intake.bytes().len() < len {
-            self.intake.begin_direct(len, Room::Own, None);
-            let Some((pieces, _)) = self.intake.take_direct() else { return Ok(None) };
-            contiguous(pieces)
-        } else {
-            let Some(text) = self.intake.take(len) else { return Ok(None) };
-            text
-        };
+        let Some(mut text) = self.intake.contiguous(len) else { return Ok(None) };
         let end = self.intake.offset();
         let frame = Tag::from_number(self.body.preamble.tag).map_or("frame", Tag::name);
         let tag = text.split_off(len.saturating_sub(TAG_LEN));
@@ -137,18 +126,6 @@ impl Decoder {
 /// Cannot happen: the text was collected by the same lengths that cut it.
 fn short(offset: u64) -> Malformed {
     Malformed::new("epilogue", "late_status", offset, Flaw::TooShort { expected: 1, found: 0 })
-}
-
-/// One buffer of all pieces: they are copied only if there are several, see [`Limits::ahead`].
-fn contiguous(mut pieces: Vec<BytesMut>) -> BytesMut {
-    if pieces.len() == 1 {
-        return pieces.pop().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(pieces.iter().map(BytesMut::len).sum());
-    for piece in pieces {
-        whole.extend_from_slice(&piece);
-    }
-    whole
 }
 
 #[cfg(test)]
