@@ -400,9 +400,9 @@ mod tests {
             buf.extend_from_slice(&[n as u8]);
             intake.accept(buf);
         }
-        let (pieces, crc) = intake.take_direct().unwrap();
-        assert_eq!(pieces.len(), LEN.div_ceil(32 << 10));
-        let bytes = pieces.concat();
+        let (segment, crc) = intake.segment(LEN, Some(0), &mut Room::Own).unwrap();
+        assert_eq!(segment.pieces().len(), LEN.div_ceil(32 << 10));
+        let bytes = segment.into_bytes();
         assert!(bytes.iter().copied().eq((0..LEN).map(|n| n as u8)));
         assert_eq!(crc, crc32c(0, &bytes));
     }
