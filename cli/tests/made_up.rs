@@ -9,7 +9,7 @@ use cephwire_cli::decode::Record;
 use cephwire_codec::v1::{self, Connect, ConnectReply};
 use cephwire_codec::v2::{self, Preamble, Revision};
 use cephwire_codec::{
-    Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Header, Message, MessageType, MsgrFeatures, Payload,
+    Chunks, EntityAddr, EntityName, EntityType, Features, Header, Message, MessageType, MsgrFeatures, Payload,
     Side,
 };
 use support::decode_bytes;
@@ -124,7 +124,7 @@ fn v1_without_signatures() {
     talk.say(Side::Client, &client).say(Side::Server, &server).say(Side::Client, &rest).close();
     assert!(decode(&talk).iter().all(|record| !record.is_error()));
     // From the middle, whatever follows the first message, even nothing.
-    let stamp = cephwire_codec::Timestamp { sec: 1_795_261_248, nsec: 0x0105_0505 };
+    let stamp = cephwire_codec::Timestamp { sec: 1_795_261_248, nsec: 0x0101_0101 };
     for second in [
         vec![],
         vec![message_v1(2)],
@@ -310,9 +310,4 @@ fn frames_that_begin_well_and_end_badly_cost_little() {
     let records = decode(&talk);
     assert!(records.iter().any(Record::is_error));
     let _ = said(&records, Side::Client);
-}
-
-#[test]
-fn flags_of_old_footers() {
-    let _ = Flags::COMPLETE;
 }
