@@ -74,7 +74,7 @@ impl Payload {
         }
     }
 
-    /// The crc of the bytes ([`crc32c`]), when the register held `seed` before.
+    /// The crc of the bytes ([`crc32c()`]), when the register held `seed` before.
     #[must_use]
     #[inline]
     pub fn crc32c(&self, seed: u32) -> u32 {

@@ -102,7 +102,7 @@ impl Conversation {
         let stream = self.streams.of_mut(from);
         match stream.state {
             State::Encrypted | State::Foreign(_) => {}
-            _ if self.v2.is_sealed(Side::Server) => stream.pass_all(State::Encrypted),
+            _ if self.v2.is_secure() => stream.pass_all(State::Encrypted),
             _ => stream.lose(Why::Unsynchronized("bytes before are missing, and no crc proves a frame yet")),
         }
         self.advance(records);
@@ -182,6 +182,14 @@ impl Conversation {
                 stream.pass_all(State::Foreign(Some(protocol)));
             }
             Banner::Of(protocol) => {
+                if protocol == Protocol::V1 && !self.from_start {
+                    match stream.serves_v1() {
+                        Some(true) => self.v1.serves(side),
+                        Some(false) => self.v1.serves(side.peer()),
+                        None if stream.ended.is_none() => return false,
+                        None => {}
+                    }
+                }
                 self.protocol = Some(protocol);
                 self.start(side);
             }
@@ -330,7 +338,7 @@ impl Conversation {
                 State::V2(_) if self.v2.is_sealed(side) => stream.pass_all(State::Encrypted),
                 State::V2(decoder) => self.v2.tell(decoder),
                 // What it holds may be sealed or not.
-                State::Lost(_) if self.v2.is_sealed(Side::Server) => {
+                State::Lost(_) if self.v2.is_secure() => {
                     self.settle(side, records);
                     self.streams.of_mut(side).state = State::Encrypted;
                 }

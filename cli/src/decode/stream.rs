@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use cephwire_codec::{v1, v2};
+use cephwire_codec::{LEGACY_LEN, v1, v2};
 
 use super::record::{Protocol, Why};
 use crate::capture::End;
@@ -221,6 +221,14 @@ impl Stream {
         decoder.set_lenient(true);
         self.take_back();
         self.state = State::V2(Box::new(decoder));
+    }
+
+    /// Whether a side that begins with v1's banner speaks as a server, once that can be said: a server has two
+    /// addresses, which begin with zeros; a client has one, and the features of its connect.
+    pub(super) fn serves_v1(&self) -> Option<bool> {
+        let first = self.peek(v1::BANNER.len() + LEGACY_LEN + 4);
+        let second = first.get(v1::BANNER.len() + LEGACY_LEN..)?.first_chunk::<4>()?;
+        Some(*second == [0; 4])
     }
 
     /// Which banner the side begins with, as far as that can be said.

@@ -12,7 +12,10 @@ use super::conversation::{Both, Identity};
 #[derive(Debug)]
 pub(super) struct Dialogue {
     sides: Both<Progress>,
-    /// The features of the connects that have no reply yet, or of the last one.
+    /// Which side speaks as a server. If the capture does not show who opened the connection, that may be the
+    /// one which is called the client.
+    server: Side,
+    /// The features of the last connect.
     connect_features: Option<Features>,
     connects: u32,
     replies: u32,
@@ -44,6 +47,7 @@ impl Default for Dialogue {
     fn default() -> Self {
         Self {
             sides: Both { client: Progress::default(), server: Progress::default() },
+            server: Side::Server,
             connect_features: None,
             connects: 0,
             replies: 0,
@@ -68,6 +72,11 @@ impl Default for Progress {
 }
 
 impl Dialogue {
+    /// Takes note that `side` is the server.
+    pub(super) fn serves(&mut self, side: Side) {
+        self.server = side;
+    }
+
     /// Takes note of a frame of `side`.
     pub(super) fn heard(
         &mut self,
@@ -76,32 +85,29 @@ impl Dialogue {
         footprint: &Footprint,
         identities: &mut Both<Identity>,
     ) {
+        let serves = side == self.server;
         let progress = self.sides.of_mut(side);
-        match (side, frame) {
-            (_, Frame::Banner) => progress.expect = Some(Expect::Address),
-            (Side::Client, Frame::Address(addr)) => {
-                identities.client.addrs = Some(addr.to_string());
-                progress.expect = Some(Expect::Connect);
-            }
-            (Side::Server, Frame::Address(addr)) => {
+        match frame {
+            Frame::Banner => progress.expect = Some(Expect::Address),
+            Frame::Address(addr) => {
                 progress.addresses += 1;
                 if progress.addresses == 1 {
-                    identities.server.addrs = Some(addr.to_string());
-                    progress.expect = Some(Expect::Address);
+                    identities.of_mut(side).addrs = Some(addr.to_string());
+                    progress.expect = Some(if serves { Expect::Address } else { Expect::Connect });
                 }
                 self.expect_reply();
             }
-            (_, Frame::Connect(Connect { features, .. })) => {
+            Frame::Connect(Connect { features, .. })) => {
                 self.connects += 1;
                 self.connect_features = Some(*features);
                 self.expect_reply();
             }
-            (_, Frame::Reply(reply)) => self.replied(reply.tag, reply.features),
-            (_, Frame::Seq(_)) => {
+            Frame::Reply(reply) => self.replied(reply.tag, reply.features),
+            Frame::Seq(_) => {
                 progress.expect = Some(Expect::Open);
                 progress.open = true;
             }
-            (_, Frame::Message(message)) => {
+            Frame::Message(message) => {
                 progress.header_crc_seen |= footprint.signed.header_crc != 0;
                 identities.of_mut(side).name = Some(message.src.to_string());
             }
@@ -111,7 +117,7 @@ impl Dialogue {
 
     /// The server's next reply is read when its connect was, as that has the features for it.
     fn expect_reply(&mut self) {
-        let server = &mut self.sides.server;
+        let server = self.sides.of_mut(self.server);
         let answers = server.addresses == 2 && !server.open && !self.accepted;
         if answers && (self.connects > self.replies || self.client_unheard) {
             server.expect = Some(Expect::Reply);
@@ -125,7 +131,8 @@ impl Dialogue {
             Tag::Seq => (Expect::Seq, Some(Expect::Seq)),
             _ => (Expect::Connect, None),
         };
-        (self.sides.client.expect, self.sides.server.expect) = (Some(client), server);
+        self.sides.of_mut(self.server.peer()).expect = Some(client);
+        self.sides.of_mut(self.server).expect = server;
         match server {
             None => self.expect_reply(),
             Some(expect) => {
@@ -143,21 +150,22 @@ impl Dialogue {
     /// Whether what the other side says next decides how `side` is read.
     pub(super) fn is_waiting(&self, side: Side) -> bool {
         let progress = self.sides.of(side);
-        match side {
-            Side::Client => self.connects > self.replies && !progress.open,
-            Side::Server => {
-                let answers = progress.addresses == 2 && !progress.open && !self.accepted;
-                answers && self.connects <= self.replies && !self.client_unheard
-            }
+        if progress.open {
+            false
+        } else if side == self.server {
+            progress.addresses == 2 && !self.accepted && self.connects <= self.replies && !self.client_unheard
+        } else {
+            self.connects > self.replies
         }
     }
 
     /// Goes on without what the other side says, if that can be. A server's replies say themselves how long
     /// they are; what a client sends after a connect depends on the reply.
     pub(super) fn stop_waiting(&mut self, side: Side) -> bool {
-        self.client_unheard |= side == Side::Server;
+        let serves = side == self.server;
+        self.client_unheard |= serves;
         self.expect_reply();
-        side == Side::Server
+        serves
     }
 
     /// Tells a side's decoder what is new.
@@ -217,7 +225,7 @@ impl Dialogue {
     /// Whether the side's last message, which lacks some bytes, may be whole with a footer without signature.
     pub(super) fn shorter_footer(&mut self, side: Side) -> bool {
         let progress = self.sides.of_mut(side);
-        self.signature.is_none() && std::mem::take(&mut progress.signature_tried)
+        progress.open && self.signature.is_none() && std::mem::take(&mut progress.signature_tried)
     }
 
     /// Whether an error shows that this side computes no crcs of headers: then they are not checked any more.

@@ -20,7 +20,8 @@ pub(super) struct Dialogue {
     compression_known: bool,
     requests: u32,
     answers: u32,
-    secure: bool,
+    /// Who said that everything behind AUTH_DONE is sealed: the server.
+    sealed_by: Option<Side>,
 }
 
 impl Dialogue {
@@ -30,10 +31,15 @@ impl Dialogue {
         own.is_some() && peer.is_none() && !self.resumed.of(side)
     }
 
+    /// Whether the connection is sealed, for one side at least.
+    pub(super) fn is_secure(&self) -> bool {
+        self.sealed_by.is_some()
+    }
+
     /// Whether everything that `side` says from here on is sealed. Its peer may be ahead of it: a client that
     /// has not made all requests that were answered is not there yet.
     pub(super) fn is_sealed(&self, side: Side) -> bool {
-        self.secure && (side == Side::Server || self.requests >= self.answers)
+        self.sealed_by.is_some_and(|server| side == server || self.requests >= self.answers)
     }
 
     /// Takes note of a frame of `side`.
@@ -64,7 +70,7 @@ impl Dialogue {
             Frame::AuthBadMethod(_) | Frame::AuthReplyMore(_) => self.answers += 1,
             Frame::AuthDone(done) => {
                 self.answers += 1;
-                self.secure = done.mode == mode::SECURE;
+                self.sealed_by = (done.mode == mode::SECURE).then_some(side);
             }
             Frame::ClientIdent(ident) => {
                 name(*self.types.of(side), ident.gid);
@@ -77,7 +83,7 @@ impl Dialogue {
             Frame::SessionReconnect(claim) => identities.of_mut(side).addrs = Some(claim.addrs.to_string()),
             Frame::CompressionRequest(request) => self.wants_compression = request.compress,
             Frame::CompressionDone(done) => {
-                let agreed = done.compress && (self.wants_compression || self.resumed.client);
+                let agreed = done.compress && (self.wants_compression || *self.resumed.of(side.peer()));
                 self.compression = agreed.then_some(done.method);
                 self.compression_known = true;
             }
