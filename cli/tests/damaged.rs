@@ -19,8 +19,11 @@ const V1: &str = "pacific-v1-cephx-bad-ticket-alpha";
 const V1_PEERS: &str = "nautilus-simple-v1-cephx-peers-alpha";
 const V2: &str = "pacific-v2crc-cephx-keepalive-timeout-alpha";
 const V2_PEERS: &str = "pacific-v2crc-cephx-osd-pause-alpha";
-const COMPRESSED: [&str; 3] =
-    ["reef-snappy-v2crc-cephx-peers-alpha", "reef-zlib-v2crc-cephx-peers-alpha", "reef-zstd-v2crc-none-peers-alpha"];
+const COMPRESSED: [&str; 3] = [
+    "reef-snappy-v2crc-cephx-peers-alpha",
+    "reef-zlib-v2crc-cephx-peers-alpha",
+    "reef-zstd-v2crc-none-peers-alpha",
+];
 
 /// One direction of a connection, however its number changes.
 type Direction = (SocketAddr, SocketAddr);
@@ -213,7 +216,9 @@ fn a_wrong_byte_in_a_message_costs_only_that_message() {
         let whole = Whole::new(name);
         let records = &whole.capture.records;
         for (n, record) in records.iter().enumerate().step_by(step) {
-            let Some((head, tail)) = around(record).filter(|(head, tail)| record.len > head + tail) else { continue };
+            let Some((head, tail)) = around(record).filter(|(head, tail)| record.len > head + tail) else {
+                continue;
+            };
             let mut packets = whole.packets.clone();
             let offset = record.offset + head + (record.len - head - tail) / 2;
             packets::flip(&mut packets, record.src, record.dst, offset, 0x10);

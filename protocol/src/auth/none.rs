@@ -1,0 +1,77 @@
+//! The method "none": everybody is who they say.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cephwire_codec::v2::method;
+use cephwire_codec::{EntityName, EntityType};
+
+use super::{Answer, Auth, Client, Opening, Secrets, Server};
+use crate::error::Denied;
+
+/// Authenticates everybody, without secrets. Ceph: `src/auth/none/`.
+#[derive(Clone, Debug)]
+pub struct AllowAll {
+    /// What the payload says of this side.
+    pub name: EntityName,
+}
+
+impl Auth for AllowAll {
+    fn client(&self, _peer: EntityType) -> Box<dyn Client> {
+        Box::new(Opener { name: self.name })
+    }
+
+    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
+        Box::new(Acceptor)
+    }
+}
+
+struct Opener {
+    name: EntityName,
+}
+
+impl Client for Opener {
+    fn open(&mut self, allowed: &[u32]) -> Result<Option<Opening>, Denied> {
+        if !allowed.is_empty() && !allowed.contains(&method::NONE) {
+            let allowed_methods = allowed.to_vec();
+            let offered_methods = vec![method::NONE];
+            return Err(Denied { offered_methods, allowed_methods, is_final: true, ..Denied::default() });
+        }
+        // Mode byte 1, then the entity's name (type, id) and its global_id.
+        let id = if self.name.num < 0 { "admin".to_owned() } else { self.name.num.to_string() };
+        let mut payload = BytesMut::new();
+        payload.put_u8(1);
+        payload.put_u32_le(self.name.kind.0.into());
+        payload.put_u32_le(id.len() as u32);
+        payload.put_slice(id.as_bytes());
+        payload.put_u64_le(0);
+        Ok(Some(Opening { method: method::NONE, payload: payload.freeze() }))
+    }
+
+    fn more(&mut self, _payload: &[u8]) -> Result<Bytes, Denied> {
+        Err(Denied { offered_methods: vec![method::NONE], ..Denied::default() })
+    }
+
+    fn done(&mut self, _global_id: u64, _mode: u32, _payload: &[u8]) -> Result<Secrets, Denied> {
+        Ok(no_secrets())
+    }
+}
+
+struct Acceptor;
+
+impl Server for Acceptor {
+    fn request(&mut self, method: u32, _payload: &[u8]) -> Answer {
+        // 0 is v1's way to send no authorizer.
+        if matches!(method, method::NONE | method::UNKNOWN) {
+            Answer::Done { name: None, global_id: 0, payload: Bytes::new(), secrets: no_secrets() }
+        } else {
+            Answer::Bad(-95)
+        }
+    }
+
+    fn methods(&self) -> Vec<u32> {
+        vec![method::NONE]
+    }
+}
+
+fn no_secrets() -> Secrets {
+    Secrets { connection_secret: Box::default(), sign_transcript: Box::new(|_| [0; 32]), signer: None }
+}

@@ -1,0 +1,396 @@
+//! Who is at the other end of one transport?
+//!
+//! A connection is one TCP stream from its first byte to its last: the handshake of its version and side, then
+//! the open stream of items. What must survive it is the session's. The handshakes are in
+//! [`handshake`](crate::handshake); both versions speak [`Item`] once open.
+
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use cephwire_codec::{
+    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Malformed, Message, Room, Side, Timestamp,
+    v1, v2,
+};
+
+use crate::error::{Error, Violation};
+use crate::event::LinkId;
+use crate::handshake::{Answer, Context, Handshake, Step};
+use crate::local::Local;
+use crate::policy::Policy;
+use crate::resume::Claim;
+
+/// Which protocol a connection speaks. A session keeps its version for life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Messenger v1.
+    V1,
+    /// Messenger v2.
+    V2,
+}
+
+impl Version {
+    /// Which version a peer speaks, by the first bytes it sent; nothing while there are too few. A listener
+    /// that looks can serve both on one port.
+    ///
+    /// # Errors
+    /// It speaks neither.
+    pub fn of_banner(first: &[u8]) -> Result<Option<Self>, Foreign> {
+        let could = |banner: &[u8]| first.starts_with(banner) || banner.starts_with(first);
+        match (could(&v1::BANNER), could(&v2::BANNER_PREFIX)) {
+            (true, true) => Ok(None),
+            (true, false) => Ok(Some(Self::V1)),
+            (false, true) => Ok(Some(Self::V2)),
+            (false, false) => Err(Foreign),
+        }
+    }
+}
+
+/// A peer that speaks neither version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the peer does not speak Ceph's protocol")]
+pub struct Foreign;
+
+/// What both versions can say on an open stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Message {
+        seq: u64,
+        ack: Option<u64>,
+        source: Option<EntityName>,
+        message: Message,
+    },
+    Ack(u64),
+    Keepalive,
+    Keepalive2(Timestamp),
+    Keepalive2Ack(Timestamp),
+    Close,
+    /// A message that its sender gave up.
+    Aborted,
+}
+
+/// What is known of the peer from the handshake.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) kind: EntityType,
+    pub(crate) gid: i64,
+    pub(crate) addrs: AddrVec,
+    /// The peer's features, and those effective.
+    pub(crate) peer_features: Features,
+    pub(crate) features: Features,
+    /// The address it came from, or that was dialed.
+    pub(crate) socket: Option<EntityAddr>,
+    /// The rules for it.
+    pub(crate) policy: Policy,
+}
+
+/// One transport.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) link: LinkId,
+    pub(crate) facts: Facts,
+    wire: Wire,
+    /// The handshake, or nothing once the stream is open.
+    handshake: Option<Handshake>,
+    /// Encoded bytes of the handshake that wait for the socket.
+    out: Chunks,
+    /// Frames received, for the errors.
+    frames: u64,
+    pub(crate) claims: u32,
+    /// Not earlier than this, the handshake fails.
+    pub(crate) ready_by: Instant,
+    pub(crate) last_active: Instant,
+}
+
+/// Bytes to frames and back, for either version.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    V1 { decoder: Box<v1::Decoder>, encoder: Box<v1::Encoder> },
+    V2 { decoder: Box<v2::Decoder>, encoder: Box<v2::Encoder> },
+}
+
+/// A frame of either version.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    V1(v1::Frame),
+    V2(v2::Frame),
+}
+
+/// What [`Connection::next`] found.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    More,
+    Step(Step),
+    Item(Item),
+}
+
+impl Connection {
+    /// A transport that was dialed, at its first byte.
+    pub(crate) fn dialed(
+        local: &Local,
+        link: LinkId,
+        version: Version,
+        kind: EntityType,
+        to: EntityAddr,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        Self::new(
+            local,
+            link,
+            version,
+            Side::Client,
+            Facts { kind, socket: Some(to), ..Facts::default() },
+            now,
+        )
+    }
+
+    /// A transport that was accepted, at its first byte.
+    pub(crate) fn accepted(
+        local: &Local,
+        link: LinkId,
+        version: Version,
+        from: EntityAddr,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        Self::new(local, link, version, Side::Server, Facts { socket: Some(from), ..Facts::default() }, now)
+    }
+
+    fn new(
+        local: &Local,
+        link: LinkId,
+        version: Version,
+        side: Side,
+        facts: Facts,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let wire = match version {
+            Version::V1 => {
+                let mut decoder = v1::Decoder::new();
+                decoder.set_limits(local.options.limits_before);
+                Wire::V1 { decoder: Box::new(decoder), encoder: Box::default() }
+            }
+            Version::V2 => {
+                let mut decoder = v2::Decoder::new();
+                decoder.set_limits(local.options.limits_before);
+                decoder.record(true);
+                Wire::V2 { decoder: Box::new(decoder), encoder: Box::default() }
+            }
+        };
+        let ready_by = now + local.options.ready_timeout;
+        let (out, frames, claims, last_active) = (Chunks::new(), 0, 0, now);
+        let mut this =
+            Self { link, facts, wire, handshake: None, out, frames, claims, ready_by, last_active };
+        let mut context = Context::new(local, &mut this.wire, &mut this.out, &mut this.facts);
+        let handshake = Handshake::begin(version, side, &mut context)?;
+        this.handshake = Some(handshake);
+        Ok(this)
+    }
+
+    /// Whether a claim waits for its answer; nothing is read meanwhile.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.handshake.as_ref().is_some_and(Handshake::awaits_answer)
+    }
+
+    /// What is going on, for errors.
+    pub(crate) fn phase(&self) -> &'static str {
+        self.handshake.as_ref().map_or("open", Handshake::phase)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.handshake.is_none()
+    }
+
+    pub(crate) fn recv_buf(&mut self) -> BytesMut {
+        match &mut self.wire {
+            Wire::V1 { decoder, .. } => decoder.recv_buf(),
+            Wire::V2 { decoder, .. } => decoder.recv_buf(),
+        }
+    }
+
+    pub(crate) fn received(&mut self, buf: BytesMut) {
+        match &mut self.wire {
+            Wire::V1 { decoder, .. } => decoder.received(buf),
+            Wire::V2 { decoder, .. } => decoder.received(buf),
+        }
+    }
+
+    /// What the bytes so far mean. `room` is asked where the data of a message shall go.
+    pub(crate) fn next(
+        &mut self,
+        local: &Local,
+        room: &mut dyn FnMut(u64) -> Room,
+    ) -> Result<Incoming, Error> {
+        let Some(frame) = self.next_frame(room)? else { return Ok(Incoming::More) };
+        self.frames += 1;
+        let Some(handshake) = self.handshake.take() else { return self.item(frame).map(Incoming::Item) };
+        let number = self.frames;
+        let mut context = Context::new(local, &mut self.wire, &mut self.out, &mut self.facts);
+        context.number = number;
+        let (next, step) = handshake.on(frame, &mut context)?;
+        self.handshake = next;
+        if self.is_open() {
+            self.opened(local);
+        }
+        Ok(Incoming::Step(step))
+    }
+
+    fn next_frame(&mut self, room: &mut dyn FnMut(u64) -> Room) -> Result<Option<Frame>, Error> {
+        let phase = self.phase();
+        let open = self.is_open();
+        let malformed = |error: Malformed| Error::Malformed { phase, error };
+        loop {
+            match &mut self.wire {
+                Wire::V1 { decoder, .. } => match decoder.next().map_err(malformed)? {
+                    v1::Progress::More => return Ok(None),
+                    v1::Progress::Announced(announced) => decoder.proceed(room(announced.header.tid)),
+                    v1::Progress::Frame(frame) => return Ok(Some(Frame::V1(frame))),
+                },
+                Wire::V2 { decoder, .. } => match decoder.next().map_err(malformed)? {
+                    v2::Progress::More => return Ok(None),
+                    v2::Progress::Announced(announced) if announced.tag == v2::Tag::Message => {
+                        if !open {
+                            let (found, expected) = ("MESSAGE".to_owned(), phase.to_owned());
+                            return Err(Violation { phase, number: self.frames + 1, found, expected }.into());
+                        }
+                        decoder.proceed(announced.message.map_or(Room::Own, |(_, header)| room(header.tid)));
+                    }
+                    v2::Progress::Announced(_) => decoder.proceed(Room::Own),
+                    v2::Progress::Frame(frame) => return Ok(Some(Frame::V2(frame))),
+                },
+            }
+        }
+    }
+
+    /// A frame of the open stream.
+    fn item(&mut self, frame: Frame) -> Result<Item, Error> {
+        Ok(match frame {
+            Frame::V1(frame) => match frame {
+                v1::Frame::Message(v1::MessageFrame { seq, src, message, .. }) => {
+                    Item::Message { seq, ack: None, source: Some(src), message }
+                }
+                v1::Frame::Aborted { .. } => Item::Aborted,
+                v1::Frame::Ack(seq) => Item::Ack(seq),
+                v1::Frame::Keepalive => Item::Keepalive,
+                v1::Frame::Keepalive2(stamp) => Item::Keepalive2(stamp),
+                v1::Frame::Keepalive2Ack(stamp) => Item::Keepalive2Ack(stamp),
+                v1::Frame::Close => Item::Close,
+                other => return Err(self.violation(&other, "an item")),
+            },
+            Frame::V2(frame) => match frame {
+                v2::Frame::Message(v2::MessageFrame { seq, ack_seq, message, .. }) => {
+                    Item::Message { seq, ack: Some(ack_seq), source: None, message }
+                }
+                v2::Frame::Aborted(_) => Item::Aborted,
+                v2::Frame::Ack(seq) => Item::Ack(seq),
+                v2::Frame::Keepalive2(stamp) => Item::Keepalive2(stamp),
+                v2::Frame::Keepalive2Ack(stamp) => Item::Keepalive2Ack(stamp),
+                other => return Err(self.violation(&other, "MESSAGE, ACK, KEEPALIVE2 or KEEPALIVE2_ACK")),
+            },
+        })
+    }
+
+    fn violation(&self, found: &dyn std::fmt::Debug, expected: &str) -> Error {
+        let found = name_of(found);
+        Violation { phase: self.phase(), number: self.frames, found, expected: expected.to_owned() }.into()
+    }
+
+    /// Dialing: makes a claim, the first or the next.
+    pub(crate) fn claim(
+        &mut self,
+        local: &Local,
+        claim: Claim,
+        in_seq: u64,
+        lossy: bool,
+    ) -> Result<(), Error> {
+        self.with_handshake(local, |handshake, context| handshake.claim(claim, in_seq, lossy, context))
+    }
+
+    /// Accepting: answers a claim.
+    pub(crate) fn answer(&mut self, local: &Local, answer: &Answer) -> Result<(), Error> {
+        self.with_handshake(local, |handshake, context| handshake.answer(answer, context))
+    }
+
+    /// v1: another session took this transport over; the client will connect once more.
+    pub(crate) fn rewind(&mut self, local: &Local, answer: &Answer, now: Instant) -> Result<(), Error> {
+        self.ready_by = now + local.options.ready_timeout;
+        self.claims = 0;
+        self.answer(local, answer)
+    }
+
+    fn with_handshake(
+        &mut self,
+        local: &Local,
+        change: impl FnOnce(Handshake, &mut Context<'_>) -> Result<Option<Handshake>, Error>,
+    ) -> Result<(), Error> {
+        let Some(handshake) = self.handshake.take() else { return Ok(()) };
+        let mut context = Context::new(local, &mut self.wire, &mut self.out, &mut self.facts);
+        self.handshake = change(handshake, &mut context)?;
+        if self.is_open() {
+            self.opened(local);
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, local: &Local) {
+        match &mut self.wire {
+            Wire::V1 { decoder, .. } => {
+                decoder.set_limits(local.options.limits);
+                decoder.expect(v1::Expect::Open);
+            }
+            Wire::V2 { decoder, .. } => decoder.set_limits(local.options.limits),
+        }
+    }
+
+    /// Moves the handshake's bytes to `out`.
+    pub(crate) fn transmit(&mut self, out: &mut Chunks) {
+        while self.out.has_remaining() {
+            let chunk = self.out.chunk();
+            out.put_slice(chunk);
+            let len = chunk.len();
+            self.out.advance(len);
+        }
+    }
+
+    /// Encodes an item.
+    pub(crate) fn put(&mut self, local: &Local, item: Item, ack: u64, out: &mut Chunks) -> Result<(), Error> {
+        match &mut self.wire {
+            Wire::V1 { encoder, .. } => {
+                let frame = match item {
+                    Item::Message { seq, message, .. } => {
+                        let frame =
+                            v1::MessageFrame { seq, src: local.name(), message, ..Default::default() };
+                        return Ok(encoder.encode_message(&frame, out)?);
+                    }
+                    Item::Ack(seq) => v1::Frame::Ack(seq),
+                    Item::Keepalive => v1::Frame::Keepalive,
+                    Item::Keepalive2(stamp) => v1::Frame::Keepalive2(stamp),
+                    Item::Keepalive2Ack(stamp) => v1::Frame::Keepalive2Ack(stamp),
+                    Item::Close => v1::Frame::Close,
+                    Item::Aborted => return Ok(()),
+                };
+                encoder.encode(&frame, out)?;
+            }
+            Wire::V2 { encoder, .. } => {
+                let frame = match item {
+                    Item::Message { seq, message, .. } => {
+                        let flags = cephwire_codec::Flags::COMPLETE.with(cephwire_codec::Flags::NOCRC);
+                        let frame =
+                            v2::MessageFrame { seq, ack_seq: ack, flags, message, ..Default::default() };
+                        return Ok(encoder.encode_message(&frame, out)?);
+                    }
+                    Item::Ack(seq) => v2::Frame::Ack(seq),
+                    Item::Keepalive2(stamp) => v2::Frame::Keepalive2(stamp),
+                    Item::Keepalive2Ack(stamp) => v2::Frame::Keepalive2Ack(stamp),
+                    Item::Keepalive | Item::Close | Item::Aborted => return Ok(()),
+                };
+                encoder.encode(&frame, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a frame, from its `Debug` form: without its contents.
+pub(crate) fn name_of(frame: &dyn std::fmt::Debug) -> String {
+    let text = format!("{frame:?}");
+    text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,260 @@
+//! How do two peers get from the first byte to an open stream?
+//!
+//! Four small machines: two versions, two sides. Each state owns its data and is consumed by the frame that
+//! comes next; a frame that a state does not know is a [`Violation`]. The claim for a session and its
+//! answer are the session's business: dialing, the machine says [`Step::WantClaim`] and is told by
+//! [`Handshake::claim`]; accepting, it says [`Step::Claimed`] and is told by [`Handshake::answer`].
+
+mod v1_accept;
+mod v1_dial;
+mod v2_accept;
+mod v2_dial;
+mod v2_sign;
+
+use std::fmt;
+
+use bytes::Buf;
+use cephwire_codec::{Chunks, Side, v1, v2};
+
+use crate::connection::{Facts, Frame, Version, Wire, name_of};
+use crate::error::{Error, Violation};
+use crate::local::Local;
+use crate::resume::{Claim, Reply};
+
+/// A handshake in one of its states.
+#[derive(Debug)]
+pub(crate) enum Handshake {
+    V1Dial(v1_dial::State),
+    V1Accept(v1_accept::State),
+    V2Dial(v2_dial::State),
+    V2Accept(v2_accept::State),
+}
+
+/// What a frame led to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing that concerns the session.
+    Quiet,
+    /// Dialing: everything up to the claim is done.
+    WantClaim,
+    /// Dialing: the server wants another claim.
+    Retry(Reply),
+    /// Accepting: the client claims a session.
+    Claimed(Claim),
+    /// The stream is open.
+    Open(Opened),
+}
+
+/// What the last frame of a handshake said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// The last message that the peer received, where it said so.
+    pub(crate) received: Option<u64>,
+    /// The peer's global_seq; 0 if it said none.
+    pub(crate) global_seq: u64,
+    /// v1, dialing: the session's connect_seq.
+    pub(crate) connect_seq: Option<u64>,
+    /// v2, dialing: the server's name for a new session.
+    pub(crate) cookie: Option<u64>,
+    /// Dialing: the server's word on whether the session is lossy.
+    pub(crate) lossy: Option<bool>,
+}
+
+/// What a server's session says to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Not (yet).
+    Reply(Reply),
+    /// v1 READY or SEQ, v2 SERVER_IDENT or SESSION_RECONNECT_OK.
+    Open {
+        /// The last message received.
+        in_seq: u64,
+        /// A fresh number of this side.
+        global_seq: u64,
+        /// v1: the session's connect_seq.
+        connect_seq: u64,
+        /// v2: the server's name for the session.
+        cookie: u64,
+        /// Whether the session is lossy.
+        lossy: bool,
+        /// v1: SEQ, not READY. v2: SESSION_RECONNECT_OK, not SERVER_IDENT.
+        resumed: bool,
+    },
+}
+
+/// What a machine works with.
+pub(crate) struct Context<'a> {
+    pub(crate) local: &'a Local,
+    wire: &'a mut Wire,
+    out: &'a mut Chunks,
+    pub(crate) facts: &'a mut Facts,
+    /// The number of the frame being handled.
+    pub(crate) number: u64,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        local: &'a Local,
+        wire: &'a mut Wire,
+        out: &'a mut Chunks,
+        facts: &'a mut Facts,
+    ) -> Self {
+        Self { local, wire, out, facts, number: 0 }
+    }
+
+    /// Sends a frame of v1.
+    fn put_v1(&mut self, frame: &v1::Frame) -> Result<(), Error> {
+        if let Wire::V1 { encoder, .. } = self.wire {
+            encoder.encode(frame, self.out)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a frame of v2; returns its bytes for the transcript.
+    fn put_v2(&mut self, frame: &v2::Frame) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        if let Wire::V2 { encoder, .. } = self.wire {
+            let mut chunks = Chunks::new();
+            encoder.encode(frame, &mut chunks)?;
+            bytes = chunks.copy_to_bytes(chunks.remaining()).to_vec();
+            self.out.put_slice(&bytes);
+        }
+        Ok(bytes)
+    }
+
+    fn v1_decoder(&mut self) -> Option<&mut v1::Decoder> {
+        match self.wire {
+            Wire::V1 { decoder, .. } => Some(decoder),
+            Wire::V2 { .. } => None,
+        }
+    }
+
+    fn expect(&mut self, expect: v1::Expect) {
+        if let Some(decoder) = self.v1_decoder() {
+            decoder.expect(expect);
+        }
+    }
+
+    /// v1: the features of the final exchange decide about footers.
+    fn set_v1_framing(&mut self) {
+        let framing = v1::Framing {
+            signature: self.facts.features.contains(cephwire_codec::Features::MSG_AUTH),
+            header_crc: self.local.options.header_crc,
+            data_crc: self.local.options.data_crc,
+        };
+        if let Wire::V1 { decoder, encoder } = self.wire {
+            decoder.set_framing(framing);
+            encoder.set_framing(framing);
+        }
+    }
+
+    fn set_signer(&mut self, signer: Option<Box<dyn v1::Signer>>) {
+        if let Wire::V1 { encoder, .. } = self.wire {
+            encoder.set_signer(signer);
+        }
+    }
+
+    fn set_revision(&mut self, revision: v2::Revision) {
+        if let Wire::V2 { decoder, encoder } = self.wire {
+            decoder.set_revision(revision);
+            encoder.set_revision(revision);
+        }
+    }
+
+    /// v2: the bytes of the peer's frames so far.
+    fn take_record(&mut self) -> Vec<u8> {
+        match self.wire {
+            Wire::V2 { decoder, .. } => decoder.take_record(),
+            Wire::V1 { .. } => Vec::new(),
+        }
+    }
+
+    /// v2: everything from here on is sealed, both ways.
+    fn set_keys(&mut self, keys: v2::Keys, side: Side) {
+        if let Wire::V2 { decoder, encoder } = self.wire {
+            // Each is called once in the life of a connection, so neither refuses.
+            let _ = encoder.set_keys(keys.clone(), side);
+            let _ = decoder.set_keys(keys, side.peer());
+        }
+    }
+
+    fn stop_recording(&mut self) {
+        if let Wire::V2 { decoder, .. } = self.wire {
+            decoder.record(false);
+        }
+    }
+
+    fn violation(&self, phase: &'static str, found: &dyn fmt::Debug, expected: &str) -> Error {
+        let (found, expected) = (name_of(found), expected.to_owned());
+        Violation { phase, number: self.number, found, expected }.into()
+    }
+}
+
+/// The next state and what it means; no state when the stream is open.
+pub(crate) type Next = Result<(Option<Handshake>, Step), Error>;
+
+impl Handshake {
+    /// The first state: what this side sends without waiting goes out at once.
+    pub(crate) fn begin(version: Version, side: Side, context: &mut Context<'_>) -> Result<Self, Error> {
+        Ok(match (version, side) {
+            (Version::V1, Side::Client) => Self::V1Dial(v1_dial::State::begin(context)?),
+            (Version::V1, Side::Server) => Self::V1Accept(v1_accept::State::begin(context)?),
+            (Version::V2, Side::Client) => Self::V2Dial(v2_dial::State::begin(context)?),
+            (Version::V2, Side::Server) => Self::V2Accept(v2_accept::State::begin(context)?),
+        })
+    }
+
+    /// Takes a frame.
+    pub(crate) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
+        match (self, frame) {
+            (Self::V1Dial(state), Frame::V1(frame)) => state.on(frame, context),
+            (Self::V1Accept(state), Frame::V1(frame)) => state.on(frame, context),
+            (Self::V2Dial(state), Frame::V2(frame)) => state.on(frame, context),
+            (Self::V2Accept(state), Frame::V2(frame)) => state.on(frame, context),
+            (state, frame) => Err(context.violation(state.phase(), &frame, "a frame of its own version")),
+        }
+    }
+
+    /// Dialing: claims a session.
+    pub(crate) fn claim(
+        self,
+        claim: Claim,
+        in_seq: u64,
+        lossy: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Self>, Error> {
+        match self {
+            Self::V1Dial(state) => state.claim(claim, in_seq, lossy, context).map(Self::V1Dial).map(Some),
+            Self::V2Dial(state) => state.claim(claim, lossy, context).map(Self::V2Dial).map(Some),
+            accepting => Ok(Some(accepting)),
+        }
+    }
+
+    /// Accepting: answers a claim.
+    pub(crate) fn answer(self, answer: &Answer, context: &mut Context<'_>) -> Result<Option<Self>, Error> {
+        match self {
+            Self::V1Accept(state) => Ok(state.answer(answer, context)?.map(Self::V1Accept)),
+            Self::V2Accept(state) => Ok(state.answer(answer, context)?.map(Self::V2Accept)),
+            dialing => Ok(Some(dialing)),
+        }
+    }
+
+    /// Accepting: whether a claim waits for its answer.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        match self {
+            Self::V1Accept(state) => state.awaits_answer(),
+            Self::V2Accept(state) => state.awaits_answer(),
+            Self::V1Dial(_) | Self::V2Dial(_) => false,
+        }
+    }
+
+    /// What is going on, in Ceph's words for its states.
+    pub(crate) fn phase(&self) -> &'static str {
+        match self {
+            Self::V1Dial(state) => state.phase(),
+            Self::V1Accept(state) => state.phase(),
+            Self::V2Dial(state) => state.phase(),
+            Self::V2Accept(state) => state.phase(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! v1, accepting: banner, addresses, then claims until one opens. (Session spec §6.)
+
+use std::fmt;
+
+use bytes::Bytes;
+use cephwire_codec::v1::{CONNECT_LOSSY, Connect, ConnectReply, Expect, Frame, Tag};
+use cephwire_codec::v2::method;
+use cephwire_codec::{AddrType, EntityAddr, EntityType, Features, v1};
+
+use super::{Answer, Context, Handshake, Next, Opened, Step};
+use crate::auth::{self, Server};
+use crate::error::Error;
+use crate::resume::{Claim, Reply};
+
+pub(crate) struct State {
+    at: At,
+    auth: Option<Box<dyn Server>>,
+    /// The claim that waits for its answer, or the last one.
+    connect: Connect,
+    /// What the authorizer's verification had to say to the client.
+    reply: Bytes,
+    signer: Option<Box<dyn v1::Signer>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Banner,
+    Address,
+    Connect,
+    /// A claim is being judged.
+    Judged,
+    /// SEQ was answered; the client's number comes.
+    Seq,
+}
+
+impl State {
+    pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
+        context.put_v1(&Frame::Banner)?;
+        context.put_v1(&Frame::Address(context.local.v1_addr()))?;
+        context.put_v1(&Frame::Address(context.facts.socket.unwrap_or_default()))?;
+        context.expect(Expect::Banner);
+        Ok(Self {
+            at: At::Banner,
+            auth: None,
+            connect: Connect::default(),
+            reply: Bytes::new(),
+            signer: None,
+        })
+    }
+
+    pub(super) fn phase(&self) -> &'static str {
+        match self.at {
+            At::Banner | At::Address | At::Connect => "ACCEPTING",
+            At::Judged => "ACCEPTING_WAIT_CONNECT_MSG_AUTH",
+            At::Seq => "ACCEPTING_HANDLED_CONNECT_MSG",
+        }
+    }
+
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.at == At::Judged
+    }
+
+    pub(super) fn on(mut self, frame: Frame, context: &mut Context<'_>) -> Next {
+        match (self.at, frame) {
+            (At::Banner, Frame::Banner) => {
+                context.expect(Expect::Address);
+                self.to(At::Address, Step::Quiet)
+            }
+            (At::Address, Frame::Address(claimed)) => {
+                context.facts.addrs = identity(claimed, context.facts.socket).into();
+                context.expect(Expect::Connect);
+                self.to(At::Connect, Step::Quiet)
+            }
+            (At::Connect, Frame::Connect(connect)) => {
+                self.connect = connect;
+                self.judge(context)
+            }
+            (At::Seq, Frame::Seq(received)) => {
+                Ok((None, Step::Open(Opened { received: Some(received), ..Opened::default() })))
+            }
+            (_, frame) => Err(context.violation(self.phase(), &frame, "what comes next in the handshake")),
+        }
+    }
+
+    fn to(mut self, at: At, step: Step) -> Next {
+        self.at = at;
+        Ok((Some(Handshake::V1Accept(self)), step))
+    }
+
+    /// Rows 1 to 4 of the table, which need no session.
+    fn judge(mut self, context: &mut Context<'_>) -> Next {
+        let connect = self.connect.clone();
+        let kind = EntityType(u8::try_from(connect.host_type).unwrap_or_default());
+        context.facts.kind = kind;
+        context.facts.policy = context.local.policy(kind);
+        let expected = context.local.protocol_version(kind, true);
+        if connect.protocol_version != expected {
+            return self.refuse(Tag::BadProtoVer, context);
+        }
+        let policy = &context.facts.policy;
+        let missing = policy.features_required.0 & !connect.features.0;
+        if missing != 0 {
+            return self.refuse(Tag::Features, context);
+        }
+        let own = context.local.name().kind;
+        // Monitors let everybody but monitors in; those authenticate by messages.
+        let method =
+            if connect.authorizer.is_empty() { method::UNKNOWN } else { connect.authorizer_protocol };
+        if own != EntityType::MON || kind == EntityType::MON || method != method::UNKNOWN {
+            let auth = self.auth.get_or_insert_with(|| context.local.auth().server(kind));
+            match auth.request(method, &connect.authorizer) {
+                auth::Answer::More(challenge) => {
+                    self.reply = challenge;
+                    return self.refuse(Tag::ChallengeAuthorizer, context);
+                }
+                auth::Answer::Bad(_) => return self.refuse(Tag::BadAuthorizer, context),
+                auth::Answer::Done { payload, secrets, name, .. } => {
+                    self.reply = payload;
+                    self.signer = secrets.signer;
+                    if let Some(name) = name {
+                        context.facts.gid = name.num;
+                    }
+                }
+            }
+        }
+        context.facts.peer_features = connect.features;
+        context.facts.features = context.facts.policy.features_supported.intersection(connect.features);
+        let reconnect_seq = connect.features.contains(Features::RECONNECT_SEQ);
+        let claim =
+            Claim::V1 { global_seq: connect.global_seq, connect_seq: connect.connect_seq, reconnect_seq };
+        self.to(At::Judged, Step::Claimed(claim))
+    }
+
+    /// Answers without asking a session; another connect may follow.
+    fn refuse(mut self, tag: Tag, context: &mut Context<'_>) -> Next {
+        let reply = self.blank(tag, context);
+        self.put(reply, context)?;
+        context.expect(Expect::Connect);
+        self.to(At::Connect, Step::Quiet)
+    }
+
+    fn blank(&self, tag: Tag, context: &Context<'_>) -> ConnectReply {
+        let policy = &context.facts.policy;
+        let features =
+            self.connect.features.intersection(policy.features_supported).union(policy.features_required);
+        ConnectReply {
+            tag,
+            features,
+            global_seq: 0,
+            connect_seq: 0,
+            protocol_version: context.local.protocol_version(context.facts.kind, true),
+            flags: 0,
+            authorizer: Bytes::new(),
+        }
+    }
+
+    fn put(&mut self, mut reply: ConnectReply, context: &mut Context<'_>) -> Result<(), Error> {
+        reply.authorizer = std::mem::take(&mut self.reply);
+        context.put_v1(&Frame::Reply(reply))
+    }
+
+    /// Answers the claim; no state if the stream is open thereby.
+    pub(super) fn answer(
+        mut self,
+        answer: &Answer,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Self>, Error> {
+        match *answer {
+            Answer::Reply(reply) => {
+                let tag = match reply {
+                    Reply::RetrySession(_) => Tag::RetrySession,
+                    Reply::RetryGlobal(_) => Tag::RetryGlobal,
+                    Reply::Reset { .. } => Tag::ResetSession,
+                    Reply::Wait => Tag::Wait,
+                };
+                let mut message = self.blank(tag, context);
+                match reply {
+                    Reply::RetrySession(next) => message.connect_seq = next as u32,
+                    Reply::RetryGlobal(seen) => message.global_seq = seen as u32,
+                    Reply::Reset { .. } | Reply::Wait => {}
+                }
+                self.put(message, context)?;
+                // What follows a takeover is verified anew, with a challenge of its own.
+                self.auth = None;
+                context.expect(Expect::Connect);
+                self.at = At::Connect;
+                Ok(Some(self))
+            }
+            Answer::Open { in_seq, global_seq, connect_seq, lossy, resumed, .. } => {
+                let message = ConnectReply {
+                    features: context.facts.policy.features_supported,
+                    global_seq: global_seq as u32,
+                    connect_seq: connect_seq as u32,
+                    flags: if lossy { CONNECT_LOSSY } else { 0 },
+                    ..self.blank(if resumed { Tag::Seq } else { Tag::Ready }, context)
+                };
+                self.put(message, context)?;
+                context.set_v1_framing();
+                context.set_signer(self.signer.take());
+                if !resumed {
+                    return Ok(None);
+                }
+                context.put_v1(&Frame::Seq(in_seq))?;
+                context.expect(Expect::Seq);
+                self.at = At::Seq;
+                Ok(Some(self))
+            }
+        }
+    }
+}
+
+/// Who the client says it is; what it does not know of its IP is what its socket shows.
+fn identity(claimed: EntityAddr, seen: Option<EntityAddr>) -> EntityAddr {
+    let port = claimed.socket.map_or(0, |socket| socket.port());
+    let socket = match seen.and_then(|seen| seen.ip()) {
+        Some(ip) if claimed.is_blank_ip() => Some((ip, port).into()),
+        _ => claimed.socket,
+    };
+    EntityAddr { kind: AddrType::LEGACY, nonce: claimed.nonce, socket }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v1 accepting, {:?}", self.at)
+    }
+}

@@ -1,0 +1,227 @@
+//! v1, dialing: banner, addresses, connect, until READY or SEQ. (Session spec §4.)
+
+use std::fmt;
+
+use bytes::Bytes;
+use cephwire_codec::v1::{Connect, ConnectReply, Expect, Frame, Tag};
+use cephwire_codec::v2::method;
+use cephwire_codec::{EntityAddr, EntityType, Features};
+
+use super::{Context, Handshake, Next, Opened, Step};
+use crate::auth::{Client, Opening};
+use crate::error::{Denied, Error, Incompatible};
+use crate::resume::{Claim, Reply};
+
+pub(crate) struct State {
+    at: At,
+    auth: Option<Box<dyn Client>>,
+    /// The authorizer, extended by the answer to a challenge; kept for later claims on this connection.
+    authorizer: Option<Opening>,
+    sent: Connect,
+    in_seq: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Banner,
+    ServerAddress,
+    OwnAddress,
+    Claim,
+    Reply,
+    Seq(Opened),
+}
+
+impl State {
+    pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
+        context.put_v1(&Frame::Banner)?;
+        context.expect(Expect::Banner);
+        Ok(Self { at: At::Banner, auth: None, authorizer: None, sent: Connect::default(), in_seq: 0 })
+    }
+
+    pub(super) fn phase(&self) -> &'static str {
+        match self.at {
+            At::Banner | At::ServerAddress | At::OwnAddress => "CONNECTING_WAIT_BANNER_AND_IDENTIFY",
+            At::Claim | At::Reply | At::Seq(_) => "CONNECTING_SEND_CONNECT_MSG",
+        }
+    }
+
+    pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
+        match (self.at, frame) {
+            (At::Banner, Frame::Banner) => {
+                context.expect(Expect::Address);
+                self.to(At::ServerAddress, Step::Quiet)
+            }
+            (At::ServerAddress, Frame::Address(addr)) => {
+                check_server(&addr, context)?;
+                context.expect(Expect::Address);
+                self.to(At::OwnAddress, Step::Quiet)
+            }
+            (At::OwnAddress, Frame::Address(seen)) => {
+                // Ceph aborts on an address without family; it only tells nothing here.
+                if let Some(ip) = seen.ip() {
+                    context.local.learn_addr(ip);
+                }
+                let own = context.local.v1_addr();
+                context.put_v1(&Frame::Address(own))?;
+                self.to(At::Claim, Step::WantClaim)
+            }
+            (At::Reply, Frame::Reply(reply)) => self.replied(reply, context),
+            (At::Seq(opened), Frame::Seq(received)) => {
+                context.put_v1(&Frame::Seq(self.in_seq))?;
+                Ok((None, Step::Open(Opened { received: Some(received), ..opened })))
+            }
+            (_, frame) => Err(context.violation(self.phase(), &frame, "what comes next in the handshake")),
+        }
+    }
+
+    fn to(mut self, at: At, step: Step) -> Next {
+        self.at = at;
+        Ok((Some(Handshake::V1Dial(self)), step))
+    }
+
+    /// Writes connect for this claim.
+    pub(super) fn claim(
+        mut self,
+        claim: Claim,
+        in_seq: u64,
+        lossy: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Self, Error> {
+        let Claim::V1 { global_seq, connect_seq, .. } = claim else {
+            return Err(context.violation(self.phase(), &claim, "a claim of v1"));
+        };
+        let own = context.local.name().kind;
+        // Only monitors show an authorizer to monitors; all others authenticate by messages there.
+        let shows = context.facts.kind != EntityType::MON || own == EntityType::MON;
+        if shows && self.authorizer.is_none() {
+            let mut auth = context.local.auth().client(context.facts.kind);
+            self.authorizer = auth.open(&[])?;
+            self.auth = Some(auth);
+        }
+        let (authorizer_protocol, authorizer) = match &self.authorizer {
+            Some(opening) if shows => (opening.method, opening.payload.clone()),
+            _ => (method::UNKNOWN, Bytes::new()),
+        };
+        self.in_seq = in_seq;
+        self.sent = Connect {
+            features: context.facts.policy.features_supported,
+            host_type: own.0.into(),
+            global_seq,
+            connect_seq,
+            protocol_version: context.local.protocol_version(context.facts.kind, false),
+            authorizer_protocol,
+            flags: u8::from(lossy),
+            authorizer,
+        };
+        self.send(context)
+    }
+
+    fn send(mut self, context: &mut Context<'_>) -> Result<Self, Error> {
+        context.put_v1(&Frame::Connect(self.sent.clone()))?;
+        context.expect(Expect::Reply);
+        self.at = At::Reply;
+        Ok(self)
+    }
+
+    fn replied(mut self, reply: ConnectReply, context: &mut Context<'_>) -> Next {
+        if reply.tag == Tag::ChallengeAuthorizer {
+            let Some(auth) = &mut self.auth else {
+                return Err(context.violation(
+                    self.phase(),
+                    &reply.tag,
+                    "no challenge: no authorizer was sent",
+                ));
+            };
+            let payload = auth.more(&reply.authorizer)?;
+            if let Some(opening) = &mut self.authorizer {
+                opening.payload.clone_from(&payload);
+            }
+            self.sent.authorizer = payload;
+            return Ok((Some(Handshake::V1Dial(self.send(context)?)), Step::Quiet));
+        }
+        let mut signer = None;
+        if let Some(auth) = &mut self.auth
+            && reply.tag != Tag::BadAuthorizer
+        {
+            // Every reply is verified, also one that carries nothing: Ceph's gap is not copied.
+            let refused = matches!(reply.tag, Tag::Features | Tag::BadProtoVer);
+            if !refused || !reply.authorizer.is_empty() {
+                signer = auth.done(0, 0, &reply.authorizer)?.signer;
+            }
+        }
+        match reply.tag {
+            Tag::Ready | Tag::Seq => {
+                let policy = &context.facts.policy;
+                let missing = policy.features_required.0 & !reply.features.0;
+                if missing != 0 {
+                    return Err(Incompatible::PeerLacks { missing: Features(missing) }.into());
+                }
+                context.facts.peer_features = reply.features;
+                context.facts.features = reply.features.intersection(self.sent.features);
+                context.set_v1_framing();
+                context.set_signer(signer);
+                let opened = Opened {
+                    received: None,
+                    global_seq: reply.global_seq.into(),
+                    connect_seq: Some(reply.connect_seq.into()),
+                    cookie: None,
+                    lossy: Some(reply.flags & cephwire_codec::v1::CONNECT_LOSSY != 0),
+                };
+                if reply.tag == Tag::Ready {
+                    return Ok((None, Step::Open(opened)));
+                }
+                context.expect(Expect::Seq);
+                self.to(At::Seq(opened), Step::Quiet)
+            }
+            Tag::ResetSession => self.to(At::Claim, Step::Retry(Reply::Reset { full: true })),
+            Tag::Wait => self.to(At::Claim, Step::Retry(Reply::Wait)),
+            Tag::RetrySession => {
+                let next = u64::from(reply.connect_seq);
+                if reply.connect_seq <= self.sent.connect_seq {
+                    // Ceph's client aborts here.
+                    return Err(context.violation(self.phase(), &reply.tag, "a higher connect_seq"));
+                }
+                self.to(At::Claim, Step::Retry(Reply::RetrySession(next)))
+            }
+            Tag::RetryGlobal => {
+                let seen = reply.global_seq.into();
+                self.to(At::Claim, Step::Retry(Reply::RetryGlobal(seen)))
+            }
+            Tag::Features => {
+                let missing = Features(reply.features.0 & !self.sent.features.0);
+                Err(Incompatible::PeerRequires { missing }.into())
+            }
+            Tag::BadProtoVer => {
+                let (theirs, ours) = (reply.protocol_version, self.sent.protocol_version);
+                Err(Incompatible::ProtocolVersion { theirs, ours }.into())
+            }
+            Tag::BadAuthorizer => {
+                let offered_methods = vec![self.sent.authorizer_protocol];
+                Err(Denied { offered_methods, result: -13, ..Denied::default() }.into())
+            }
+            other => Err(context.violation(self.phase(), &other, "a reply")),
+        }
+    }
+}
+
+/// The server must be who was dialed; only its IP may be blank.
+fn check_server(found: &EntityAddr, context: &Context<'_>) -> Result<(), Error> {
+    let Some(meant) = context.facts.socket else { return Ok(()) };
+    let same_port = match (found.socket, meant.socket) {
+        (Some(found), Some(meant)) => found.port() == meant.port(),
+        _ => true,
+    };
+    let same =
+        found.nonce == meant.nonce && (found.socket == meant.socket || (found.is_blank_ip() && same_port));
+    if same {
+        Ok(())
+    } else {
+        Err(context.violation("CONNECTING_WAIT_BANNER_AND_IDENTIFY", found, "the address dialed"))
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v1 dialing, {:?}", self.at)
+    }
+}

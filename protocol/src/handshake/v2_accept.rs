@@ -1,0 +1,229 @@
+//! v2, accepting: banner, HELLO, authentication, signatures, then claims until one opens. (Session2 spec §4.2.)
+
+use std::fmt;
+
+use cephwire_codec::v2::{
+    AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Frame, Hello, ServerIdent, mode,
+};
+use cephwire_codec::{AddrType, Features, Side};
+
+use super::v2_dial::{agree, banner};
+use super::v2_sign::{Transcript, matches};
+use super::{Answer, Context, Handshake, Next, Step};
+use crate::auth::{self, Server};
+use crate::error::Error;
+use crate::resume::{Claim, Reply};
+
+pub(crate) enum State {
+    Banner(Transcript),
+    Hello(Transcript),
+    Auth(Transcript, Box<dyn Server>),
+    /// The server asked for more; with the method and the mode.
+    More(Transcript, Box<dyn Server>, u32, u32),
+    Sign([u8; 32]),
+    Session,
+    /// A claim is being judged.
+    Judged,
+}
+
+/// No method or mode in common: EOPNOTSUPP.
+const NOT_SUPPORTED: i32 = -95;
+
+impl State {
+    pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
+        let mut transcript = Transcript::default();
+        transcript.put(&Frame::Banner(banner(context)), context)?;
+        Ok(Self::Banner(transcript))
+    }
+
+    pub(super) fn phase(&self) -> &'static str {
+        match self {
+            Self::Banner(_) => "BANNER_ACCEPTING",
+            Self::Hello(_) => "HELLO_ACCEPTING",
+            Self::Auth(..) => "AUTH_ACCEPTING",
+            Self::More(..) => "AUTH_ACCEPTING_MORE",
+            Self::Sign(_) => "AUTH_ACCEPTING_SIGN",
+            Self::Session | Self::Judged => "SESSION_ACCEPTING",
+        }
+    }
+
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(self, Self::Judged)
+    }
+
+    pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
+        match (self, frame) {
+            (Self::Banner(mut transcript), Frame::Banner(theirs)) => {
+                context.set_revision(agree(&theirs, context)?);
+                let entity_type = context.local.name().kind;
+                let peer_addr = context.facts.socket.unwrap_or_default();
+                transcript.put(&Frame::Hello(Hello { entity_type, peer_addr }), context)?;
+                next(Self::Hello(transcript), Step::Quiet)
+            }
+            (Self::Hello(transcript), Frame::Hello(hello)) => {
+                context.facts.kind = hello.entity_type;
+                context.facts.policy = context.local.policy(hello.entity_type);
+                let server = context.local.auth().server(hello.entity_type);
+                next(Self::Auth(transcript, server), Step::Quiet)
+            }
+            (Self::Auth(transcript, server), Frame::AuthRequest(request)) => {
+                requested(transcript, server, &request, context)
+            }
+            (Self::More(transcript, server, method, chosen), Frame::AuthRequestMore(payload)) => {
+                answer_auth(transcript, server, method, chosen, &payload, true, context)
+            }
+            (Self::Sign(expected), Frame::AuthSignature(found)) => {
+                if !matches(&expected, &found) {
+                    return Err(context.violation(
+                        "AUTH_ACCEPTING_SIGN",
+                        &"a wrong signature",
+                        "the right one",
+                    ));
+                }
+                next(Self::Session, Step::Quiet)
+            }
+            (Self::Session, Frame::ClientIdent(ident)) => identified(ident, context),
+            (Self::Session, Frame::SessionReconnect(claim)) => {
+                context.facts.addrs = claim.addrs;
+                let claim = Claim::Resume {
+                    client_cookie: claim.client_cookie,
+                    server_cookie: claim.server_cookie,
+                    global_seq: claim.global_seq,
+                    connect_seq: claim.connect_seq,
+                    msg_seq: claim.msg_seq,
+                };
+                next(Self::Judged, Step::Claimed(claim))
+            }
+            (state, frame) => {
+                Err(context.violation(state.phase(), &frame, "what comes next in the handshake"))
+            }
+        }
+    }
+
+    /// Answers the claim; no state if the stream is open thereby.
+    pub(super) fn answer(self, answer: &Answer, context: &mut Context<'_>) -> Result<Option<Self>, Error> {
+        let frame = match *answer {
+            Answer::Reply(Reply::RetrySession(seq)) => Frame::SessionRetry(seq),
+            Answer::Reply(Reply::RetryGlobal(seq)) => Frame::SessionRetryGlobal(seq),
+            Answer::Reply(Reply::Reset { full }) => Frame::SessionReset { full },
+            Answer::Reply(Reply::Wait) => Frame::Wait,
+            Answer::Open { in_seq, resumed: true, .. } => Frame::SessionReconnectOk(in_seq),
+            Answer::Open { global_seq, cookie, lossy, .. } => {
+                let policy = &context.facts.policy;
+                Frame::ServerIdent(ServerIdent {
+                    addrs: context.local.v2_addrs(),
+                    gid: context.local.name().num,
+                    global_seq,
+                    features_supported: policy.features_supported,
+                    features_required: policy.features_required.union(Features::MSG_ADDR2),
+                    flags: if lossy { ClientIdent::LOSSY } else { 0 },
+                    cookie,
+                })
+            }
+        };
+        context.put_v2(&frame)?;
+        Ok(matches!(answer, Answer::Reply(_)).then_some(Self::Session))
+    }
+}
+
+fn next(state: State, step: Step) -> Next {
+    Ok((Some(Handshake::V2Accept(state)), step))
+}
+
+fn requested(
+    mut transcript: Transcript,
+    server: Box<dyn Server>,
+    request: &AuthRequest,
+    context: &mut Context<'_>,
+) -> Next {
+    transcript.hear(context)?;
+    let none = request.method == cephwire_codec::v2::method::NONE;
+    let allowed = |candidate: &u32| {
+        context.local.options.modes.contains(candidate) && !(none && *candidate != mode::CRC)
+    };
+    // The client's order wins; modes that nobody knows are skipped.
+    let chosen = request.preferred_modes.iter().copied().find(allowed);
+    match chosen.filter(|_| server.methods().contains(&request.method)) {
+        Some(chosen) => {
+            answer_auth(transcript, server, request.method, chosen, &request.payload, false, context)
+        }
+        None => {
+            let refusal = refusal(&*server, request.method, NOT_SUPPORTED, context);
+            transcript.put(&refusal, context)?;
+            next(State::Auth(transcript, server), Step::Quiet)
+        }
+    }
+}
+
+fn refusal(server: &dyn Server, method: u32, result: i32, context: &Context<'_>) -> Frame {
+    let allowed_modes = context.local.options.modes.clone();
+    Frame::AuthBadMethod(AuthBadMethod { method, result, allowed_methods: server.methods(), allowed_modes })
+}
+
+fn answer_auth(
+    mut transcript: Transcript,
+    mut server: Box<dyn Server>,
+    method: u32,
+    chosen: u32,
+    payload: &[u8],
+    more: bool,
+    context: &mut Context<'_>,
+) -> Next {
+    transcript.hear(context)?;
+    match server.request(method, payload) {
+        auth::Answer::More(reply) => {
+            transcript.put(&Frame::AuthReplyMore(reply), context)?;
+            next(State::More(transcript, server, method, chosen), Step::Quiet)
+        }
+        auth::Answer::Bad(result) => {
+            transcript.put(&refusal(&*server, method, result, context), context)?;
+            // After a step it goes on waiting for the next one, as Ceph does: the client dials again.
+            let state = if more {
+                State::More(transcript, server, method, chosen)
+            } else {
+                State::Auth(transcript, server)
+            };
+            next(state, Step::Quiet)
+        }
+        auth::Answer::Done { global_id, payload, secrets, name } => {
+            if let Some(name) = name {
+                context.facts.gid = name.num;
+            }
+            let done = AuthDone { global_id, mode: chosen, payload };
+            transcript.put(&Frame::AuthDone(done), context)?;
+            let expected = transcript.sign(&secrets, chosen, Side::Server, context)?;
+            next(State::Sign(expected), Step::Quiet)
+        }
+    }
+}
+
+/// CLIENT_IDENT, rules 1 to 5 of the session2 spec §5.1.
+fn identified(ident: ClientIdent, context: &mut Context<'_>) -> Next {
+    let phase = "SESSION_ACCEPTING";
+    let blank = |addr: &cephwire_codec::EntityAddr| addr.kind == AddrType::NONE && addr.socket.is_none();
+    if ident.addrs.0.first().is_none_or(blank) {
+        return Err(context.violation(phase, &ident.addrs, "an address of the client"));
+    }
+    if ident.target.kind == AddrType::ANY || !context.local.v2_addrs().0.contains(&ident.target) {
+        return Err(context.violation(phase, &ident.target, "an address of this server"));
+    }
+    let policy = &context.facts.policy;
+    let required = policy.features_required.union(Features::MSG_ADDR2);
+    let missing = Features(required.0 & !ident.features_supported.0);
+    if !missing.is_empty() {
+        context.put_v2(&Frame::IdentMissingFeatures(missing))?;
+        return next(State::Session, Step::Quiet);
+    }
+    let features = ident.features_supported.intersection(policy.features_supported);
+    let facts = &mut context.facts;
+    (facts.addrs, facts.gid, facts.peer_features, facts.features) =
+        (ident.addrs, ident.gid, ident.features_supported, features);
+    let claim = Claim::New { cookie: ident.cookie, global_seq: ident.global_seq };
+    next(State::Judged, Step::Claimed(claim))
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v2 accepting, {}", self.phase())
+    }
+}

@@ -1,0 +1,68 @@
+//! What do AUTH_SIGNATURE frames cover?
+
+use cephwire_codec::Side;
+use cephwire_codec::v2::{Frame, Keys, mode};
+
+use super::Context;
+use crate::auth::Secrets;
+use crate::error::{Denied, Error, Violation};
+
+/// The most that a handshake may say before it is signed.
+const TRANSCRIPT_MOST: usize = 128 << 10;
+
+/// The bytes of both directions, from the banner to the last frame before the signatures.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    sent: Vec<u8>,
+    received: Vec<u8>,
+}
+
+impl Transcript {
+    /// Sends a frame that the peer will sign.
+    pub(super) fn put(&mut self, frame: &Frame, context: &mut Context<'_>) -> Result<(), Error> {
+        self.sent.extend_from_slice(&context.put_v2(frame)?);
+        self.bound(context)
+    }
+
+    /// Takes the bytes of the frames received so far.
+    pub(super) fn hear(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        self.received.extend_from_slice(&context.take_record());
+        self.bound(context)
+    }
+
+    fn bound(&self, context: &Context<'_>) -> Result<(), Error> {
+        let len = self.sent.len().max(self.received.len());
+        if len <= TRANSCRIPT_MOST {
+            return Ok(());
+        }
+        let (phase, number) = ("authentication", context.number);
+        let (found, expected) = (format!("{len} bytes"), format!("at most {TRANSCRIPT_MOST}"));
+        Err(Violation { phase, number, found, expected }.into())
+    }
+
+    /// Authentication is done: switches to the mode, sends the own signature, and returns what the peer's must be.
+    pub(super) fn sign(
+        self,
+        secrets: &Secrets,
+        connection_mode: u32,
+        side: Side,
+        context: &mut Context<'_>,
+    ) -> Result<[u8; 32], Error> {
+        context.stop_recording();
+        if connection_mode == mode::SECURE {
+            // Without a secret there is no secure mode, whatever was agreed. (Ceph's monitors abort.)
+            let keys = Keys::from_secret(&secrets.connection_secret).map_err(|_| {
+                let offered_modes = vec![mode::SECURE];
+                Denied { offered_modes, is_final: true, ..Denied::default() }
+            })?;
+            context.set_keys(keys, side);
+        }
+        context.put_v2(&Frame::AuthSignature((secrets.sign_transcript)(&self.received)))?;
+        Ok((secrets.sign_transcript)(&self.sent))
+    }
+}
+
+/// Compares in constant time.
+pub(super) fn matches(expected: &[u8; 32], found: &[u8; 32]) -> bool {
+    expected.iter().zip(found).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
+}

@@ -1,0 +1,307 @@
+//! What do all sessions of a messenger share?
+//!
+//! Who this side is, its policies, how it authenticates, and the counters that must be one for all.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cephwire_codec::v2::mode;
+use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Limits, Timestamp};
+
+use crate::auth::Auth;
+use crate::event::LinkId;
+use crate::policy::{Policies, Policy};
+
+/// Times and limits; the defaults are Ceph's, named as its options.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// From dialing, or accepting, until open (`ms_connection_ready_timeout`; Ceph has none for accepting).
+    pub ready_timeout: Duration,
+    /// Without a byte from the peer (`ms_connection_idle_timeout`).
+    pub idle_timeout: Duration,
+    /// Before the first new attempt; doubles with each (`ms_initial_backoff`).
+    pub initial_backoff: Duration,
+    /// The longest pause, and the one after WAIT (`ms_max_backoff`).
+    pub max_backoff: Duration,
+    /// Connection modes, the best first: what is offered, and what is allowed.
+    pub modes: Vec<u32>,
+    /// Limits of an open connection.
+    pub limits: Limits,
+    /// Limits of a peer that is not authenticated.
+    pub limits_before: Limits,
+    /// How often a peer may claim, or answer a claim, on one connection.
+    pub claims: u32,
+    /// Whether 2.1 is spoken.
+    pub revision_1: bool,
+    /// Whether v1's header crcs, and data crcs, are sent and checked.
+    pub header_crc: bool,
+    /// See above.
+    pub data_crc: bool,
+    /// Takes the own IP from what the peer sees (`ms_learn_addr_from_peer`).
+    pub learn_addr: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let small = 64 << 10;
+        Self {
+            ready_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(900),
+            initial_backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(15),
+            modes: vec![mode::CRC],
+            limits: Limits::default(),
+            limits_before: Limits {
+                front: small,
+                middle: small,
+                data: small,
+                ahead: 8 << 10,
+                ..Limits::default()
+            },
+            claims: 16,
+            revision_1: true,
+            header_crc: true,
+            data_crc: true,
+            learn_addr: true,
+        }
+    }
+}
+
+/// What all sessions of a messenger share. Short locks inside; it calls nobody.
+#[derive(Debug)]
+pub struct Local {
+    /// Times and limits.
+    pub options: Options,
+    auth: Arc<dyn Auth>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: EntityName,
+    addrs: AddrVec,
+    nonce: u32,
+    policies: Policies,
+    cluster_protocol: u32,
+    global_seq: u64,
+    links: u64,
+    random: u64,
+    wall: Timestamp,
+}
+
+impl Local {
+    /// This side: its name, its addresses (none if it does not listen) and its nonce. `seed` is where all
+    /// randomness comes from; two messengers must not have the same.
+    #[must_use]
+    pub fn new(
+        name: EntityName,
+        addrs: AddrVec,
+        nonce: u32,
+        seed: u64,
+        policies: Policies,
+        auth: Arc<dyn Auth>,
+        options: Options,
+    ) -> Arc<Self> {
+        let wall = Timestamp::default();
+        let shared = Shared {
+            name,
+            addrs,
+            nonce,
+            policies,
+            cluster_protocol: 0,
+            global_seq: 0,
+            links: 0,
+            random: seed,
+            wall,
+        };
+        Arc::new(Self { options, auth, shared: Mutex::new(shared) })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        // Nothing in here panics while it holds the lock; if it did, the values would still be whole.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This side's name.
+    #[must_use]
+    pub fn name(&self) -> EntityName {
+        self.shared().name
+    }
+
+    /// Changes the name: a client learns its number late.
+    pub fn set_name(&self, name: EntityName) {
+        self.shared().name = name;
+    }
+
+    /// This side's addresses.
+    #[must_use]
+    pub fn addrs(&self) -> AddrVec {
+        self.shared().addrs.clone()
+    }
+
+    /// This side's nonce.
+    #[must_use]
+    pub fn nonce(&self) -> u32 {
+        self.shared().nonce
+    }
+
+    /// The policy for peers of `kind`.
+    #[must_use]
+    pub fn policy(&self, kind: EntityType) -> Policy {
+        self.shared().policies.of(kind).clone()
+    }
+
+    /// Changes the policies, for sessions made from now on.
+    pub fn set_policies(&self, policies: Policies) {
+        self.shared().policies = policies;
+    }
+
+    /// How connections are authenticated.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<dyn Auth> {
+        &self.auth
+    }
+
+    /// The version that peers of the same type as this side must have (v1; `set_cluster_protocol`).
+    pub fn set_cluster_protocol(&self, version: u32) {
+        self.shared().cluster_protocol = version;
+    }
+
+    /// The wall clock, which the driver sets now and then: keepalives carry it.
+    pub fn set_wall_clock(&self, now: Timestamp) {
+        self.shared().wall = now;
+    }
+
+    pub(crate) fn wall_clock(&self) -> Timestamp {
+        self.shared().wall
+    }
+
+    /// The next number for a connection attempt, above `seen`. It stays within 32 bits, as v1 has no more;
+    /// a peer that claims to have seen more is not believed.
+    pub(crate) fn next_global_seq(&self, seen: u64) -> u64 {
+        let mut shared = self.shared();
+        if seen < u64::from(u32::MAX) / 2 {
+            shared.global_seq = shared.global_seq.max(seen);
+        }
+        shared.global_seq += 1;
+        shared.global_seq
+    }
+
+    pub(crate) fn next_link(&self) -> LinkId {
+        let mut shared = self.shared();
+        shared.links += 1;
+        LinkId(shared.links)
+    }
+
+    /// A random number that is not 0 (splitmix64, public domain by S. Vigna).
+    pub(crate) fn random(&self) -> u64 {
+        let mut shared = self.shared();
+        loop {
+            shared.random = shared.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = shared.random;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^= z >> 31;
+            if z != 0 {
+                return z;
+            }
+        }
+    }
+
+    /// The version in v1's connect, for a peer of `kind` (session spec: `msgr1.md` §13).
+    pub(crate) fn protocol_version(&self, kind: EntityType, accepting: bool) -> u32 {
+        let shared = self.shared();
+        if kind == shared.name.kind {
+            return shared.cluster_protocol;
+        }
+        match if accepting { shared.name.kind } else { kind } {
+            EntityType::OSD => 24,
+            EntityType::MDS => 32,
+            EntityType::MON => 15,
+            _ => 0,
+        }
+    }
+
+    /// The own address in v1's handshake: the first of v1, else any as if it were.
+    pub(crate) fn v1_addr(&self) -> EntityAddr {
+        let shared = self.shared();
+        let addr = shared.addrs.first_of(AddrType::LEGACY).or_else(|| shared.addrs.0.first());
+        let blank = EntityAddr { nonce: shared.nonce, ..EntityAddr::default() };
+        EntityAddr { kind: AddrType::LEGACY, ..addr.copied().unwrap_or(blank) }
+    }
+
+    /// The own addresses in v2's idents.
+    pub(crate) fn v2_addrs(&self) -> AddrVec {
+        let shared = self.shared();
+        if shared.addrs.0.is_empty() {
+            let addr = EntityAddr { kind: AddrType::ANY, nonce: shared.nonce, socket: None };
+            return addr.into();
+        }
+        shared.addrs.clone()
+    }
+
+    /// Takes the own IP from what a peer saw, if it is not known yet.
+    pub(crate) fn learn_addr(&self, seen: IpAddr) {
+        let mut shared = self.shared();
+        let nonce = shared.nonce;
+        if !self.options.learn_addr {
+            return;
+        }
+        if shared.addrs.0.is_empty() {
+            shared.addrs = EntityAddr::new(AddrType::ANY, (seen, 0).into(), nonce).into();
+            return;
+        }
+        for addr in shared.addrs.0.iter_mut().filter(|addr| addr.is_blank_ip()) {
+            let port = addr.socket.map_or(0, |socket| socket.port());
+            addr.socket = Some((seen, port).into());
+        }
+    }
+}
+
+/// Whether address `a` sorts before `b` in a race: by the bytes of a 36-byte image, in which the nonce stands with its
+/// least significant byte first (session spec §6.3, session2 spec §5.5).
+#[must_use]
+pub fn sorts_before(a: &EntityAddr, b: &EntityAddr) -> bool {
+    image(a) < image(b)
+}
+
+fn image(addr: &EntityAddr) -> Vec<u8> {
+    use std::net::SocketAddr;
+    let mut image = Vec::with_capacity(36);
+    image.extend_from_slice(&addr.kind.0.to_le_bytes());
+    image.extend_from_slice(&addr.nonce.to_le_bytes());
+    match addr.socket {
+        None => {}
+        Some(SocketAddr::V4(v4)) => {
+            image.extend_from_slice(&2u16.to_le_bytes());
+            image.extend_from_slice(&v4.port().to_be_bytes());
+            image.extend_from_slice(&v4.ip().octets());
+        }
+        Some(SocketAddr::V6(v6)) => {
+            image.extend_from_slice(&10u16.to_le_bytes());
+            image.extend_from_slice(&v6.port().to_be_bytes());
+            image.extend_from_slice(&v6.flowinfo().to_le_bytes());
+            image.extend_from_slice(&v6.ip().octets());
+            image.extend_from_slice(&v6.scope_id().to_le_bytes());
+        }
+    }
+    image.resize(36, 0);
+    image
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn nonces_compare_by_their_least_significant_byte_first() {
+        let addr = |text: &str| text.parse::<EntityAddr>().unwrap();
+        assert!(sorts_before(&addr("v2:1.1.1.1:1/256"), &addr("v2:1.1.1.1:1/1")));
+        assert!(sorts_before(&addr("v2:1.1.1.1:1/3114"), &addr("v2:1.1.1.1:1/3236")));
+        assert!(sorts_before(&addr("v1:9.9.9.9:9/9"), &addr("v2:1.1.1.1:1/1")));
+        assert!(sorts_before(&addr("v2:1.1.1.1:1/1"), &addr("v2:1.1.1.1:2/1")));
+        assert!(!sorts_before(&addr("v2:1.1.1.1:1/1"), &addr("v2:1.1.1.1:1/1")));
+    }
+}

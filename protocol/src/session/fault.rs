@@ -1,0 +1,130 @@
+//! What happens to a session when its connection fails?
+//!
+//! The fault rules of both versions: session spec §8 (F1 to F7), session2 spec §7 (rules 1 to 9). They differ in
+//! how long a lossy client goes on trying, and in when connect_seq counts.
+
+use std::time::Duration;
+
+use super::{Accepted, Session, State};
+use crate::connection::Version;
+use crate::error::Error;
+use crate::event::{Action, Event};
+
+impl Session {
+    /// The connection, or the attempt to make one, failed.
+    pub(super) fn fault(&mut self, error: Error) {
+        // F1, rule 1.
+        if self.state == State::Closed {
+            return;
+        }
+        if error.is_final() {
+            return self.end(Some(error));
+        }
+        let connecting = match self.version {
+            // From reading the server's hello on, a lossy client of v1 gives up; one of v2 only once open.
+            Version::V1 => matches!(self.state, State::Dialing | State::Backoff),
+            Version::V2 => matches!(self.state, State::Dialing | State::Backoff | State::Connecting),
+        };
+        // F2, rule 2.
+        if self.policy.lossy && !connecting {
+            return self.end(Some(error));
+        }
+        self.outbox.requeue();
+        // F3, rule 4.
+        if self.state == State::Accepting && self.outbox.is_empty() && !self.replacing && !self.once_ready {
+            return self.end(Some(error));
+        }
+        let (was, waiting) = (self.state, error == Error::Waiting);
+        self.hang_up();
+        self.replacing = false;
+        self.reset_by_peer = false;
+        self.events.push_back(Event::Trouble(error));
+        // F4, rule 6.
+        if self.policy.standby && self.outbox.is_empty() && !self.keepalive && !waiting {
+            self.state = State::Standby;
+            return;
+        }
+        // F6, rule 7. (A server never dials, so F5 cannot come before it.)
+        if self.policy.server {
+            self.state = State::Standby;
+            return;
+        }
+        self.seqs.global_seq = self.local.next_global_seq(0);
+        let attempting = matches!(was, State::Dialing | State::Backoff | State::Connecting);
+        let counts = match self.version {
+            Version::V1 => !attempting && !waiting,
+            Version::V2 => {
+                self.seqs.server_cookie != 0 || (!attempting && !waiting && was != State::Accepting)
+            }
+        };
+        if counts {
+            self.seqs.connect_seq = self.seqs.connect_seq.saturating_add(1);
+        }
+        let at_once = !attempting && !waiting && (self.version == Version::V1 || was != State::Accepting);
+        if at_once {
+            // F7, rule 8.
+            self.backoff = Duration::ZERO;
+            self.start_dial();
+        } else {
+            // F5, rule 9.
+            self.back_off(waiting);
+        }
+    }
+
+    fn back_off(&mut self, waiting: bool) {
+        let options = &self.local.options;
+        self.backoff = if waiting {
+            options.max_backoff
+        } else if self.backoff.is_zero() {
+            options.initial_backoff
+        } else {
+            (self.backoff * 2).min(options.max_backoff)
+        };
+        self.state = State::Backoff;
+        self.wake = Some(self.now + self.backoff);
+    }
+
+    /// Lets go of the connection, and of a dial.
+    pub(super) fn hang_up(&mut self) {
+        let links = [self.conn.take().map(|conn| conn.link), self.dial.take()];
+        self.actions.extend(links.into_iter().flatten().map(Action::HangUp));
+        self.wake = None;
+        self.claim = None;
+        self.accepted = Accepted::No;
+        self.keepalive_answer = None;
+    }
+
+    /// It is over.
+    pub(super) fn end(&mut self, error: Option<Error>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.hang_up();
+        self.outbox.reset(0);
+        self.posted.clear();
+        self.state = State::Closed;
+        if self.announced {
+            self.events.push_back(Event::Discard);
+            self.events.push_back(Event::Reset(error));
+        }
+    }
+
+    /// The peer has lost the session: both begin anew (session spec §5.5, session2 spec §6.3).
+    pub(super) fn reset_session(&mut self) {
+        // A peer without features negotiated is a new one, to whom any number is fine. Ceph draws a random one
+        // in v1, so that nobody can guess it.
+        let out_seq = if self.version == Version::V1 { self.local.random() >> 33 } else { 0 };
+        self.outbox.reset(out_seq);
+        self.in_seq = 0;
+        self.ack_due = false;
+        self.once_ready = false;
+        self.seqs.connect_seq = 0;
+        if self.version == Version::V2 {
+            self.seqs.client_cookie = 0;
+            self.seqs.server_cookie = 0;
+            self.seqs.peer_global_seq = 0;
+        }
+        self.events.push_back(Event::Discard);
+        self.events.push_back(Event::RemoteReset);
+    }
+}

@@ -1,0 +1,162 @@
+//! Where does a newcomer belong, and what becomes of the session that is there already?
+
+use std::time::Instant;
+
+use cephwire_codec::{AddrType, AddrVec, EntityAddr};
+
+use super::{Session, State};
+use crate::connection::{Connection, Version};
+use crate::error::Error;
+use crate::event::LinkId;
+use crate::handshake::Answer;
+use crate::local::sorts_before;
+use crate::resume::{Claim, Existing, Newcomer, Reply, Verdict, judge};
+
+/// What became of a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It is open, or will be when its reply is out: put it into the table.
+    Open,
+    /// The same, in the place of the session that was there and has ended.
+    Displace,
+    /// The session that was there has taken its link over; the newcomer is no more.
+    Adopted(LinkId),
+    /// It was answered something else, and goes on: it may arrive again.
+    Answered,
+    /// It is no more.
+    Dropped,
+}
+
+impl Session {
+    /// Judges the claim of a newcomer that said [`Action::Arriving`](crate::Action::Arriving), against the session that
+    /// is registered under its addresses.
+    pub fn place(newcomer: &mut Self, existing: Option<&mut Self>, now: Instant) -> Placement {
+        newcomer.now = now;
+        let Some(claim) = newcomer.claim.take() else { return Placement::Dropped };
+        let placement = newcomer.placed(&claim, existing, now);
+        placement.unwrap_or_else(|error| {
+            newcomer.fault(error);
+            Placement::Dropped
+        })
+    }
+
+    fn placed(
+        &mut self,
+        claim: &Claim,
+        mut existing: Option<&mut Self>,
+        now: Instant,
+    ) -> Result<Placement, Error> {
+        let occupied = existing.is_some();
+        if let Some(other) = existing.take_if(|existing| existing.version != self.version) {
+            // A session of the other version is marked down.
+            other.announced = false;
+            other.end(None);
+        }
+        let (own, peer) = self.race_addrs();
+        let newcomer = Newcomer {
+            policy: &self.policy,
+            peer_is_smaller: sorts_before(&peer, &own),
+            peer_is_greater: sorts_before(&own, &peer),
+        };
+        match judge(claim, newcomer, existing.as_deref().map(Self::view)) {
+            Verdict::Open => {
+                self.open_claim(claim)?;
+                Ok(if occupied { Placement::Displace } else { Placement::Open })
+            }
+            Verdict::Displace => {
+                if let Some(existing) = existing {
+                    existing.now = now;
+                    existing.end(None);
+                }
+                self.open_claim(claim)?;
+                Ok(Placement::Displace)
+            }
+            Verdict::Answer(reply) => self.answer(reply),
+            Verdict::AnswerWait => {
+                if let Some(existing) = existing {
+                    existing.keepalive = true;
+                }
+                self.answer(Reply::Wait)
+            }
+            Verdict::Drop => {
+                self.end(None);
+                Ok(Placement::Dropped)
+            }
+            Verdict::Replace { hard, reset } => {
+                let (Some(existing), Some(conn)) = (existing, self.conn.take()) else {
+                    return Ok(Placement::Dropped);
+                };
+                let link = conn.link;
+                self.state = State::Closed;
+                existing.now = now;
+                if reset {
+                    existing.reset_session();
+                }
+                if let Err(error) = existing.adopt(conn, claim, hard) {
+                    existing.fault(error);
+                }
+                Ok(Placement::Adopted(link))
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) -> Result<Placement, Error> {
+        if let Some(conn) = &mut self.conn {
+            conn.answer(&self.local, &Answer::Reply(reply))?;
+        }
+        // More may have arrived behind the claim.
+        self.pump();
+        Ok(if self.is_closed() { Placement::Dropped } else { Placement::Answered })
+    }
+
+    /// The session goes on with another connection.
+    fn adopt(&mut self, conn: Connection, claim: &Claim, hard: bool) -> Result<(), Error> {
+        self.hang_up();
+        self.outbox.requeue();
+        self.conn = Some(conn);
+        self.take_facts();
+        match self.version {
+            Version::V1 => {
+                // The client must connect once more, to this session.
+                self.replacing = true;
+                self.reset_by_peer = hard;
+                self.state = State::Accepting;
+                let answer = Answer::Reply(Reply::RetryGlobal(self.seqs.peer_global_seq));
+                let now = self.now;
+                match &mut self.conn {
+                    Some(conn) => conn.rewind(&self.local, &answer, now),
+                    None => Ok(()),
+                }
+            }
+            Version::V2 => self.open_claim(claim),
+        }
+    }
+
+    /// This session as the tables see it.
+    fn view(&self) -> Existing<'_> {
+        Existing {
+            closed: self.is_closed(),
+            replacing: self.replacing,
+            established: matches!(self.state, State::Open | State::Standby),
+            policy: &self.policy,
+            peer_global_seq: self.seqs.peer_global_seq,
+            connect_seq: self.seqs.connect_seq,
+            client_cookie: self.seqs.client_cookie,
+            server_cookie: self.seqs.server_cookie,
+        }
+    }
+
+    /// The own address and the peer's, as races compare them.
+    fn race_addrs(&self) -> (EntityAddr, EntityAddr) {
+        match self.version {
+            Version::V1 => {
+                let peer = self.key.0.first().copied().unwrap_or_default();
+                (self.local.v1_addr(), EntityAddr { kind: AddrType::LEGACY, ..peer })
+            }
+            Version::V2 => {
+                let first = |addrs: &AddrVec| addrs.first_of(AddrType::MSGR2).copied().unwrap_or_default();
+                (first(&self.local.v2_addrs()), first(&self.key))
+            }
+        }
+    }
+}
