@@ -281,7 +281,7 @@ impl Segments<'_> {
     }
 }
 
-/// Secure mode: text is gathered at the end of the arena, and sealed there; or see [`Sealed::seal_apart`].
+/// Secure mode: text is gathered at the end of the arena, and sealed there; or large payloads apart, `aead/apart.rs`.
 #[cfg(feature = "secure")]
 impl Segments<'_> {
     fn seal_v2_1(

@@ -21,15 +21,16 @@ use super::{Stream, TAG_LEN};
 
 /// Longer sealed messages are not kept as [`Apart::spare`]: twice Ceph's usual object.
 const SPARE_MOST: usize = 8 << 20;
-/// So many other GCM messages in a row give the spare memory free.
+/// After so many other GCM messages in a row the spare memory is freed. Small frames between large ones
+/// do not cost it; a direction that falls silent keeps it.
 const SPARE_FOR: u32 = 64;
 
 /// What sealing into other memory needs.
 pub(super) struct Apart {
     /// Keyed with H, the key block of zeros.
     hash: GHash,
-    /// An earlier sealed message. Its memory is used again as soon as nobody else holds it: memory must be
-    /// initialised, and zeros cost nearly as much as the copy that is saved.
+    /// An earlier sealed message. Its memory is used again once nobody else holds it: memory must be
+    /// initialised, and filling it with zeros costs near half of the copy that is saved.
     spare: Option<Bytes>,
     not_used: u32,
 }
@@ -81,7 +82,7 @@ impl Apart {
             *to = (u128::from_be_bytes(plain) ^ *stream.block(nonce, counter)).to_be_bytes();
         }
         let tag_key = stream.block(nonce, 1);
-        let bits = |blocks: usize| blocks as u128 * 8;
+        let bits = |len: usize| len as u128 * 8;
         let hashed = text.iter().map(|block| u128::from_be_bytes(*block)).chain([bits(len - TAG_LEN)]);
         let mend = Zeroizing::new([bits(whole), so_far ^ *tag_key, 0]);
         let mut hash = self.hash.clone();
