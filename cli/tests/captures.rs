@@ -109,8 +109,11 @@ fn every_frame_encodes_to_the_bytes_it_came_from() {
     assert!(compressed > 100, "only {compressed} compressed frames");
 }
 
-/// The `<==` lines of a log: how often each of (seq, first word of the message, lengths) was received.
-fn received(log: &str) -> HashMap<(u64, String, (usize, usize, usize)), usize> {
+/// What a log says of a message: sequence number, first word, lengths.
+type Logged = (u64, String, (usize, usize, usize));
+
+/// The `<==` lines of a log: how often each was received.
+fn received(log: &str) -> HashMap<Logged, usize> {
     let mut counts = HashMap::new();
     for line in log.lines().filter(|line| line.contains(" <== ")) {
         let Some(parts) = parse_received(line) else { continue };
@@ -120,7 +123,7 @@ fn received(log: &str) -> HashMap<(u64, String, (usize, usize, usize)), usize> {
 }
 
 /// `… <== mon.0 v1:127.0.0.1:30301/0 5 ==== config(0 keys) v1 ==== 4+0+0 (…) …`
-fn parse_received(line: &str) -> Option<(u64, String, (usize, usize, usize))> {
+fn parse_received(line: &str) -> Option<Logged> {
     let (head, rest) = line.split_once(" ==== ")?;
     let seq = head.rsplit(' ').next()?.parse().ok()?;
     let (text, lengths) = rest.rsplit_once(" ==== ")?;

@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::builder::PossibleValuesParser;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 pub use self::dissector::Dissector;
 use self::output::Output;
@@ -37,12 +38,18 @@ use crate::capture::{CaptureError, Streams};
 /// Files shorter than this are decoded before a progress bar would be seen.
 const PROGRESS_FROM: u64 = 32 << 20;
 
+/// How long a line of the help is at most.
+const HELP_WIDTH: usize = 78;
+
 /// Decodes captures of Ceph traffic: one line per frame.
 ///
-/// Reads pcap and pcapng, gzipped or not. Messenger v1 and v2 are found by their banners, whatever the
-/// port. Exit status: 0 if every byte is accounted for and every crc holds, 1 if something is wrong, 2 if
-/// the command line is.
+/// Reads pcap and pcapng, gzipped or not. Messenger v1 and v2 are found by their
+/// banners, whatever the port. The last line sums up.
+///
+/// Exit status: 0 if every byte is accounted for and every crc holds, 1 if
+/// something is wrong, 2 if the command line is.
 #[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment, after_long_help = frame_list())]
 pub struct Arguments {
     /// Captures, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -50,8 +57,14 @@ pub struct Arguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     format: Format,
-    /// Prints only these frames, by the names that -f json gives them
-    #[arg(long, value_name = "FRAME", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(record::names()))]
+    /// Print only these frames, with commas in between; all are counted
+    #[arg(
+        long,
+        value_name = "FRAME",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(record::names())
+    )]
     only: Vec<String>,
 }
 
@@ -62,6 +75,23 @@ pub enum Format {
     Plain,
     /// One JSON object per line
     Json,
+}
+
+/// The names for `--only`, in lines of a readable length.
+fn frame_list() -> String {
+    let mut lines = vec![String::from("Frames:")];
+    for (title, names) in record::NAMES {
+        lines.push(format!("  {title}:"));
+        let mut line = String::from("   ");
+        for name in names {
+            if line.len() + name.len() > HELP_WIDTH {
+                lines.push(std::mem::replace(&mut line, String::from("   ")));
+            }
+            line = line + " " + name;
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }
 
 /// Decodes the captures, prints, and says how it went.
@@ -126,7 +156,6 @@ fn decode_input(
         }
         progress.set_position(streams.bytes_read());
     }
-    progress.finish_and_clear();
     summary.capture(dissector.connections(), &streams.counters());
     Ok(())
 }
@@ -161,7 +190,10 @@ fn progress_bar(name: &str, len: Option<u64>) -> ProgressBar {
             let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(len).with_style(style).with_prefix(name.to_owned());
+            let bar = ProgressBar::new(len)
+                .with_style(style)
+                .with_prefix(name.to_owned())
+                .with_finish(ProgressFinish::AndClear);
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         }

@@ -39,7 +39,9 @@ impl Output {
         match self.format {
             Format::Plain => {
                 self.out.flush()?;
-                writeln!(io::stderr(), "cephwire: {file}: {error}")
+                // If nobody listens there, the exit status tells.
+                let _ = writeln!(io::stderr(), "cephwire: {file}: {error}");
+                Ok(())
             }
             Format::Json => self.object(&serde_json::json!({ "file": file, "error": error })),
         }

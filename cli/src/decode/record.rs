@@ -1,5 +1,6 @@
 //! What is one line of output about?
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use cephwire_codec::{Malformed, Side, v1, v2};
@@ -125,7 +126,9 @@ const V1: [&str; 11] = [
     "close",
 ];
 
-const V2: [&str; 22] = [
+/// By their tags' numbers.
+const V2: [&str; 23] = [
+    "banner",
     "hello",
     "auth_request",
     "auth_bad_method",
@@ -150,10 +153,14 @@ const V2: [&str; 22] = [
     "compression_done",
 ];
 
-/// All names that a record can have.
+/// All names that a record can have, by where they come from.
+pub(super) const NAMES: [(&str, &[&str]); 3] =
+    [("messenger v1", &V1), ("messenger v2", &V2), ("what stands in their place", &OTHERS)];
+
+/// All names that a record can have, each once.
 pub(super) fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = V1.into_iter().chain(V2).chain(OTHERS).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut names: Vec<_> = NAMES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let mut seen = HashSet::new();
     names.retain(|name| seen.insert(*name));
     names
 }
@@ -181,7 +188,7 @@ fn v2_name(frame: &v2::Frame) -> &'static str {
     match (frame, frame.tag()) {
         (v2::Frame::Aborted(_), _) => "aborted",
         (_, None) => "banner",
-        (_, Some(tag)) => V2.get(tag as usize - 1).copied().unwrap_or("unknown"),
+        (_, Some(tag)) => V2.get(tag as usize).copied().unwrap_or("unknown"),
     }
 }
 
@@ -191,6 +198,10 @@ mod tests {
 
     #[test]
     fn v2_names_are_those_of_the_tags() {
-        assert!(v2::Tag::ALL.iter().zip(V2).all(|((_, tag), name)| tag.to_lowercase() == name));
+        assert!(
+            v2::Tag::ALL
+                .iter()
+                .all(|(tag, name)| V2.get(*tag as usize) == Some(&name.to_lowercase().as_str()))
+        );
     }
 }

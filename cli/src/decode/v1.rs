@@ -97,7 +97,7 @@ impl Dialogue {
                 }
                 self.expect_reply();
             }
-            Frame::Connect(Connect { features, .. })) => {
+            Frame::Connect(Connect { features, .. }) => {
                 self.connects += 1;
                 self.connect_features = Some(*features);
                 self.expect_reply();

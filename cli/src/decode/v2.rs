@@ -13,7 +13,8 @@ pub(super) struct Dialogue {
     revision: Option<Revision>,
     /// A side was taken up in the middle, so what was negotiated may be unknown.
     resumed: Both<bool>,
-    wants_compression: bool,
+    /// Whether the client asked for compression, once it is known.
+    wants_compression: Option<bool>,
     /// What frames are compressed with: as negotiated, or the method that is tried.
     compression: Option<Method>,
     /// Whether that is no trial any more.
@@ -81,9 +82,9 @@ impl Dialogue {
                 identities.of_mut(side).addrs = Some(ident.addrs.to_string());
             }
             Frame::SessionReconnect(claim) => identities.of_mut(side).addrs = Some(claim.addrs.to_string()),
-            Frame::CompressionRequest(request) => self.wants_compression = request.compress,
+            Frame::CompressionRequest(request) => self.wants_compression = Some(request.compress),
             Frame::CompressionDone(done) => {
-                let agreed = done.compress && (self.wants_compression || *self.resumed.of(side.peer()));
+                let agreed = done.compress && self.wants_compression != Some(false);
                 self.compression = agreed.then_some(done.method);
                 self.compression_known = true;
             }
@@ -102,7 +103,10 @@ impl Dialogue {
     /// A frame was found in the middle of the stream, by the looks of it in `revision`.
     pub(super) fn resumed(&mut self, side: Side, revision: Revision) {
         *self.resumed.of_mut(side) = true;
-        self.revision.get_or_insert(revision);
+        if self.banners.client.is_none() || self.banners.server.is_none() {
+            // Better than what an earlier frame looked like, whose crc may have been bad.
+            self.revision = Some(revision);
+        }
     }
 
     /// A decoder for frames from `offset` on.

@@ -16,11 +16,14 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::Revision;
 use crate::Side;
 use crate::error::Exhausted;
+
+#[cfg(feature = "aws-lc-rs")]
+mod apart;
 
 /// The length of an authentication tag.
 pub const TAG_LEN: usize = 16;
@@ -79,21 +82,41 @@ pub(crate) struct Sealed {
     nonces: Nonces,
     /// For the look ahead of 2.0, which must read a frame's length before its tag is there.
     stream: Stream,
+    #[cfg(feature = "aws-lc-rs")]
+    apart: apart::Apart,
 }
 
 impl Sealed {
     pub(crate) fn new(keys: &Keys, from: Side, revision: Revision) -> Self {
+        let stream = Stream::new(&keys.key);
         Self {
             cipher: backend::Cipher::new(&keys.key),
             nonces: Nonces::new(keys.nonce(from), revision),
-            stream: Stream::new(&keys.key),
+            #[cfg(feature = "aws-lc-rs")]
+            apart: apart::Apart::new(&stream),
+            stream,
         }
     }
 
     /// Encrypts in place with the next nonce; returns the tag.
     pub(crate) fn seal(&mut self, text: &mut [u8]) -> Result<[u8; TAG_LEN], Exhausted> {
         let nonce = self.nonces.take()?;
+        #[cfg(feature = "aws-lc-rs")]
+        self.apart.not_used();
         self.cipher.seal(nonce, text).ok_or(Exhausted)
+    }
+
+    /// Encrypts `before` (whole blocks), `large` padded to blocks, and `end` as one GCM message with the
+    /// next nonce, into memory of its own; the tag follows.
+    #[cfg(feature = "aws-lc-rs")]
+    pub(crate) fn seal_apart(
+        &mut self,
+        before: &[u8],
+        large: &[u8],
+        end: [u8; 16],
+    ) -> Result<bytes::Bytes, Exhausted> {
+        let nonce = self.nonces.take()?;
+        self.apart.seal(&self.cipher, &self.stream, nonce, [before, large], end).ok_or(Exhausted)
     }
 
     /// How many GCM messages can still be sealed or opened, at most `most`.
@@ -180,7 +203,7 @@ impl Drop for Nonces {
     }
 }
 
-/// GCM's counter stream by single blocks, to look at the start of a message without its tag.
+/// GCM's counter stream by single blocks, where the cipher itself only does whole messages.
 struct Stream(aes::Aes128);
 
 impl Stream {
@@ -189,16 +212,19 @@ impl Stream {
         Self(aes::Aes128::new(key.into()))
     }
 
-    fn apply(&self, nonce: [u8; 12], text: &mut [u8; 32]) {
+    /// The key block for `counter`: GCM keeps 1 for the tag, text starts at 2.
+    fn block(&self, nonce: [u8; 12], counter: u32) -> Zeroizing<u128> {
         use aes::cipher::BlockCipherEncrypt as _;
-        // GCM keeps counter 1 for the tag; text starts at 2.
-        for (block, counter) in text.chunks_exact_mut(16).zip(2u32..) {
-            let mut key = [0; 16];
-            let source = nonce.iter().chain(counter.to_be_bytes().iter()).copied().collect::<Vec<u8>>();
-            key.iter_mut().zip(source).for_each(|(to, from)| *to = from);
-            let mut key = key.into();
-            self.0.encrypt_block(&mut key);
-            block.iter_mut().zip(key.iter()).for_each(|(byte, key)| *byte ^= key);
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = nonce;
+        let [m, n, o, p] = counter.to_be_bytes();
+        let mut block = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p].into();
+        self.0.encrypt_block(&mut block);
+        Zeroizing::new(u128::from_be_bytes(block.into()))
+    }
+
+    fn apply(&self, nonce: [u8; 12], text: &mut [u8; 32]) {
+        for (block, counter) in text.as_chunks_mut().0.iter_mut().zip(2..) {
+            *block = (u128::from_be_bytes(*block) ^ *self.block(nonce, counter)).to_be_bytes();
         }
     }
 }
@@ -220,6 +246,18 @@ mod backend {
             let nonce = Nonce::assume_unique_for_key(nonce);
             let tag = self.0.as_ref()?.seal_in_place_separate_tag(nonce, Aad::empty(), text).ok()?;
             tag.as_ref().first_chunk().copied()
+        }
+
+        /// Encrypts two inputs into two outputs; the tag follows in the second.
+        pub(super) fn seal_apart(
+            &self,
+            nonce: [u8; 12],
+            [before, large]: [&[u8]; 2],
+            [before_out, large_out]: [&mut [u8]; 2],
+        ) -> Option<()> {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            let key = self.0.as_ref()?;
+            key.seal_out_of_place_scatter(nonce, Aad::empty(), before, before_out, large, large_out).ok()
         }
 
         pub(super) fn open(&self, nonce: [u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool {

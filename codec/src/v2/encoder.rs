@@ -1,7 +1,8 @@
 //! How do frames become bytes?
 //!
 //! crc mode chains payloads by reference between the small pieces around them; secure mode copies them
-//! once into the gather list's arena and seals them there.
+//! once into the gather list's arena and seals them there. With aws-lc-rs, large payloads are sealed from
+//! where they are into memory of their own.
 
 use bytes::{BufMut, BytesMut};
 
@@ -29,6 +30,11 @@ const ALIGNMENTS: [u16; MAX_SEGMENTS] = [8, 8, 8, 4096];
 /// Long payloads are copied in steps of this many bytes: within the L2 cache, libc's memcpy has a faster way.
 #[cfg(feature = "secure")]
 const COPY_STEP: usize = 256 << 10;
+
+/// From this length on, aws-lc seals a payload in one piece from where it is: about where that is not slower
+/// even if it needs new memory.
+#[cfg(feature = "secure")]
+const APART_FROM: usize = 128 << 10;
 
 /// What frames are compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +281,7 @@ impl Segments<'_> {
     }
 }
 
-/// Secure mode: text is gathered at the end of the arena, and sealed there.
+/// Secure mode: text is gathered at the end of the arena, and sealed there; or large payloads apart, `aead/apart.rs`.
 #[cfg(feature = "secure")]
 impl Segments<'_> {
     fn seal_v2_1(
@@ -291,7 +297,9 @@ impl Segments<'_> {
         if sealed.left(messages) < messages {
             return Err(crate::Exhausted.into());
         }
-        let text = out.room(lengths.total() as usize);
+        let head = lengths.preamble + second;
+        let rest = lengths.total() - head;
+        let text = out.room(if self.large(preamble).is_some() { head } else { lengths.total() } as usize);
         let (inline, more) = self.first.split_at_checked(INLINE as usize).unwrap_or((self.first, &[]));
         let start = text.len();
         text.put_slice(&preamble.to_bytes());
@@ -304,11 +312,7 @@ impl Segments<'_> {
             seal_from(start, sealed, text)?;
         }
         if several {
-            let start = text.len();
-            self.put_rest(preamble, text);
-            text.put_u8(if self.aborted { LATE_ABORTED } else { LATE_COMPLETE });
-            text.put_bytes(0, 15);
-            seal_from(start, sealed, text)?;
+            self.seal_segments(Revision::V2_1, rest as usize, preamble, sealed, out)?;
         }
         Ok(())
     }
@@ -322,18 +326,63 @@ impl Segments<'_> {
         if sealed.left(1) < 1 {
             return Err(crate::Exhausted.into());
         }
-        let text = out.room(preamble.wire_lengths(Revision::V2_0, true).total() as usize);
+        let len = preamble.wire_lengths(Revision::V2_0, true).total() as usize;
+        self.seal_segments(Revision::V2_0, len, preamble, sealed, out)
+    }
+
+    /// Seals the GCM message that ends with the epilogue, `len` bytes: in 2.0 all, in 2.1 what follows segment 0.
+    fn seal_segments(
+        &self,
+        revision: Revision,
+        len: usize,
+        preamble: &Preamble,
+        sealed: &mut Sealed,
+        out: &mut Chunks,
+    ) -> Result<(), Unencodable> {
+        let mut end = [0; 16];
+        let [status, ..] = &mut end;
+        *status = match (revision, self.aborted) {
+            (Revision::V2_0, false) => 0,
+            (Revision::V2_0, true) => LATE_FLAG_ABORTED,
+            (Revision::V2_1, false) => LATE_COMPLETE,
+            (Revision::V2_1, true) => LATE_ABORTED,
+        };
+        #[cfg(feature = "aws-lc-rs")]
+        if let Some(large) = self.large(preamble) {
+            let mut before = BytesMut::with_capacity(len - large.len());
+            let segments = self.used(preamble).take(usize::from(preamble.num_segments) - 2);
+            self.put_text(revision, preamble, segments, &mut before);
+            out.put(&sealed.seal_apart(&before, large, end)?);
+            return Ok(());
+        }
+        let text = out.room(len);
         let start = text.len();
-        text.put_slice(&preamble.to_bytes());
-        put_padded(self.first, text);
-        self.put_rest(preamble, text);
-        text.put_u8(if self.aborted { LATE_FLAG_ABORTED } else { 0 });
-        text.put_bytes(0, 15);
+        self.put_text(revision, preamble, self.used(preamble), text);
+        text.put_slice(&end);
         seal_from(start, sealed, text)
     }
 
-    fn put_rest(&self, preamble: &Preamble, text: &mut BytesMut) {
-        for segment in self.used(preamble) {
+    /// The last segment, if it is sealed from where it is.
+    fn large(&self, preamble: &Preamble) -> Option<&bytes::Bytes> {
+        let able = cfg!(feature = "aws-lc-rs") && !self.aborted;
+        match self.used(preamble).last()?.pieces() {
+            [piece] if able && piece.len() >= APART_FROM => Some(piece),
+            _ => None,
+        }
+    }
+
+    fn put_text<'a>(
+        &self,
+        revision: Revision,
+        preamble: &Preamble,
+        segments: impl Iterator<Item = &'a Payload>,
+        text: &mut BytesMut,
+    ) {
+        if revision == Revision::V2_0 {
+            text.put_slice(&preamble.to_bytes());
+            put_padded(self.first, text);
+        }
+        for segment in segments {
             let len = segment.len();
             if self.aborted {
                 text.put_bytes(0, len);
@@ -391,11 +440,16 @@ mod tests {
         let (none, some) = (Payload::new(), Payload::from(vec![1; 70]));
         let alone = [&none; 3];
         let several = [&some, &none, &none];
+        let large = Payload::from(vec![1; 130 << 10]);
+        let large = [&some, &none, &large];
         for (revision, first, rest, needed) in [
             (Revision::V2_1, 48, alone, 1),
             (Revision::V2_1, 49, alone, 2),
             (Revision::V2_1, 48, several, 2),
             (Revision::V2_1, 49, several, 3),
+            (Revision::V2_1, 48, large, 2),
+            (Revision::V2_1, 49, large, 3),
+            (Revision::V2_0, 48, large, 1),
             (Revision::V2_0, 48, alone, 1),
             (Revision::V2_0, 49, several, 1),
         ] {
@@ -439,6 +493,72 @@ mod tests {
                 assert_eq!(encoder.encode_aborted(&message, &mut out), exhausted);
             }
             assert_eq!(out.remaining(), len);
+        }
+    }
+
+    /// Data in one piece and the same in two, which is always copied, are sealed to the same bytes; and those
+    /// are decoded to the same message.
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn large_messages_look_the_same_copied_or_not() {
+        use crate::{Message, v2};
+        let lengths = (0..17).chain([200, 4096, 40_001]);
+        let data = (APART_FROM - 1..APART_FROM + 18).chain([3 * APART_FROM + 5]);
+        let cases = lengths.flat_map(|short| data.clone().map(move |data| (short, 45 + short % 7, data)));
+        for (revision, from) in
+            [Revision::V2_0, Revision::V2_1].map(|it| [(it, Side::Client), (it, Side::Server)]).concat()
+        {
+            let keys = || Keys::from_secret(&(0..64).collect::<Vec<u8>>()).unwrap();
+            let encoder = || {
+                let mut encoder = Encoder { revision, ..Encoder::default() };
+                encoder.set_keys(keys(), from).unwrap();
+                (encoder, Chunks::new())
+            };
+            let (mut plain, mut plain_out) = encoder();
+            let (mut copying, mut copying_out) = encoder();
+            let mut decoder = v2::Decoder::mid_stream(revision, 0);
+            decoder.set_keys(keys(), from).unwrap();
+            for (front, middle, len) in cases.clone() {
+                let bytes = |len: usize| (0..len).map(|n| (n * 7 + n / 251) as u8).collect::<Vec<u8>>();
+                let data = bytes::Bytes::from(bytes(len));
+                let mut message = Message { front: bytes(front).into(), ..Message::default() };
+                // Without a middle, and with large front only.
+                match front % 3 {
+                    0 => message.middle = bytes(middle).into(),
+                    1 => (message.front, message.middle) = (data.clone().into(), Payload::new()),
+                    _ => {}
+                }
+                if front % 3 != 1 {
+                    message.data = data.into();
+                }
+                let halves = |whole: &Payload| -> Payload {
+                    let mut rest = whole.clone().into_bytes();
+                    let first = rest.split_to(rest.len() / 2);
+                    vec![first, rest].into()
+                };
+                let mut frame = MessageFrame { seq: 1, message, ..MessageFrame::default() };
+                plain.encode_message(&frame, &mut plain_out).unwrap();
+                let sent = plain_out.take_pieces().concat();
+                let expected = frame.clone();
+                (frame.message.front, frame.message.data) =
+                    (halves(&frame.message.front), halves(&frame.message.data));
+                copying.encode_message(&frame, &mut copying_out).unwrap();
+                assert!(sent == copying_out.take_pieces().concat(), "{revision:?} {front} {middle} {len}");
+                let mut left = &sent[..];
+                let decoded = loop {
+                    let mut lent = decoder.recv_buf();
+                    let (now, later) = left.split_at(lent.capacity().min(left.len()));
+                    lent.extend_from_slice(now);
+                    left = later;
+                    decoder.received(lent);
+                    match decoder.next().unwrap() {
+                        v2::Progress::Frame(frame) => break frame,
+                        v2::Progress::Announced(_) => decoder.proceed(crate::Room::Own),
+                        v2::Progress::More => assert!(!left.is_empty()),
+                    }
+                };
+                assert!(left.is_empty() && decoded == Frame::Message(expected));
+            }
         }
     }
 }
