@@ -3,27 +3,28 @@
 //! A session is the relationship with a peer: its queues and counters outlive its connections. It owns at most
 //! one [`Connection`] at a time; when another takes its place, that is a move.
 
+mod claim;
 mod fault;
 mod place;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use cephwire_codec::{
-    AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Message, Room, Side, Timestamp,
+    AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Message, Side, Timestamp,
 };
 
-use crate::connection::{Connection, Incoming, Item, Version};
-use crate::error::{Error, Stale, Violation};
-use crate::event::{Action, Event, LinkId, Received};
-use crate::handshake::{Answer, Opened, Step};
+use crate::connection::{Connection, Version};
+use crate::error::{Error, Stale};
+use crate::event::{Action, Event, LinkId};
 use crate::local::Local;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
-use crate::resume::{Claim, Reply};
+use crate::resume::Claim;
 
 pub use place::Placement;
 
@@ -445,290 +446,4 @@ impl Session {
         self.seqs.global_seq = self.local.next_global_seq(0);
         self.start_dial();
     }
-
-    /// Decodes what has arrived, until something else must happen first.
-    fn pump(&mut self) {
-        loop {
-            let Some(conn) = self.conn.as_mut().filter(|conn| !conn.awaits_answer()) else { return };
-            let posted = &mut self.posted;
-            let mut room = |tid: u64| posted.remove(&tid).map_or(Room::Own, Room::Posted);
-            let result = match conn.next(&self.local, &mut room) {
-                Ok(Incoming::More) => return,
-                Ok(Incoming::Step(step)) => self.step(step),
-                Ok(Incoming::Item(item)) => {
-                    self.item(item);
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                return self.fault(error);
-            }
-        }
-    }
-
-    fn step(&mut self, step: Step) -> Result<(), Error> {
-        match step {
-            Step::Quiet => Ok(()),
-            Step::WantClaim => self.make_claim(),
-            Step::Retry(reply) => self.retry(reply),
-            Step::Claimed(claim) => self.claimed(claim),
-            Step::Open(opened) if self.state == State::Connecting => self.dialed_open(opened),
-            Step::Open(opened) => {
-                if let Some(received) = opened.received {
-                    self.outbox.discard(received);
-                }
-                self.set_open();
-                Ok(())
-            }
-        }
-    }
-
-    /// Dialing: says which session this is.
-    fn make_claim(&mut self) -> Result<(), Error> {
-        let Seqs { global_seq, connect_seq, client_cookie, server_cookie, .. } = self.seqs;
-        let claim = match self.version {
-            Version::V1 => Claim::V1 {
-                global_seq: global_seq as u32,
-                connect_seq: connect_seq as u32,
-                reconnect_seq: true,
-            },
-            Version::V2 if server_cookie == 0 => {
-                if client_cookie == 0 && !self.policy.lossy {
-                    self.seqs.client_cookie = self.local.random();
-                }
-                Claim::New { cookie: self.seqs.client_cookie, global_seq }
-            }
-            Version::V2 => {
-                Claim::Resume { client_cookie, server_cookie, global_seq, connect_seq, msg_seq: self.in_seq }
-            }
-        };
-        let (in_seq, lossy) = (self.in_seq, self.policy.lossy);
-        match &mut self.conn {
-            Some(conn) => conn.claim(&self.local, claim, in_seq, lossy),
-            None => Ok(()),
-        }
-    }
-
-    /// Dialing: the server wants another claim.
-    fn retry(&mut self, reply: Reply) -> Result<(), Error> {
-        self.count_claim()?;
-        match reply {
-            Reply::Wait => return Err(Error::Waiting),
-            Reply::RetryGlobal(seen) => self.seqs.global_seq = self.local.next_global_seq(seen),
-            Reply::RetrySession(seq) => {
-                let next = if self.version == Version::V1 { Some(seq) } else { seq.checked_add(1) };
-                self.seqs.connect_seq = next.filter(|next| *next <= u32::MAX.into()).ok_or_else(|| {
-                    self.violation(&format!("connect_seq {seq}"), "one that can be counted up")
-                })?;
-            }
-            Reply::Reset { full: true } => self.reset_session(),
-            Reply::Reset { full: false } => {
-                self.seqs.server_cookie = 0;
-                self.seqs.connect_seq = 0;
-                self.in_seq = 0;
-            }
-        }
-        self.make_claim()
-    }
-
-    fn count_claim(&mut self) -> Result<(), Error> {
-        let most = self.local.options.claims;
-        let Some(conn) = &mut self.conn else { return Ok(()) };
-        conn.claims += 1;
-        if conn.claims <= most {
-            return Ok(());
-        }
-        Err(self.violation("one claim or answer more", &format!("at most {most} on a connection")))
-    }
-
-    fn violation(&self, found: &str, expected: &str) -> Error {
-        let phase = self.conn.as_ref().map_or("", Connection::phase);
-        Violation { phase, number: 0, found: found.to_owned(), expected: expected.to_owned() }.into()
-    }
-
-    /// Dialing: the stream is open.
-    fn dialed_open(&mut self, opened: Opened) -> Result<(), Error> {
-        if let Some(connect_seq) = opened.connect_seq {
-            // v1. Ceph's client aborts on another one.
-            if connect_seq != self.seqs.connect_seq + 1 {
-                return Err(self.violation(&format!("connect_seq {connect_seq}"), "the claim's plus 1"));
-            }
-            self.seqs.connect_seq = connect_seq;
-        }
-        if let Some(cookie) = opened.cookie {
-            self.seqs.server_cookie = cookie;
-        }
-        if let Some(lossy) = opened.lossy {
-            self.policy.lossy = lossy;
-            self.seqs.peer_global_seq = opened.global_seq;
-        }
-        if let Some(received) = opened.received {
-            self.outbox.discard(received);
-        }
-        self.take_facts();
-        self.set_open();
-        self.announce(Side::Client);
-        Ok(())
-    }
-
-    fn set_open(&mut self) {
-        self.state = State::Open;
-        self.backoff = Duration::ZERO;
-        self.once_ready = true;
-        self.replacing = false;
-        if let Some(conn) = &mut self.conn {
-            conn.last_active = self.now;
-        }
-    }
-
-    fn announce(&mut self, side: Side) {
-        self.announced = true;
-        let features = self.conn.as_ref().map_or(Features(0), |conn| conn.facts.features);
-        self.events.push_back(Event::Open { side, features });
-    }
-
-    /// Takes over what the handshake told of the peer.
-    fn take_facts(&mut self) {
-        if let Some(conn) = &self.conn {
-            (self.kind, self.gid) = (conn.facts.kind, conn.facts.gid);
-        }
-    }
-
-    /// Accepting: the client claims a session.
-    fn claimed(&mut self, claim: Claim) -> Result<(), Error> {
-        self.count_claim()?;
-        self.take_facts();
-        let Some(conn) = &self.conn else { return Ok(()) };
-        self.policy = conn.facts.policy.clone();
-        if self.replacing || self.policy.is_anonymous() {
-            return self.open_claim(&claim);
-        }
-        self.key = conn.facts.addrs.clone();
-        self.target = redial_target(&conn.facts.addrs, self.version);
-        self.claim = Some(claim);
-        self.actions.push_back(Action::Arriving(self.key.clone()));
-        Ok(())
-    }
-
-    /// Accepting: the claim is granted.
-    fn open_claim(&mut self, claim: &Claim) -> Result<(), Error> {
-        let global_seq = self.local.next_global_seq(0);
-        let lossy = self.policy.lossy;
-        let resumed = match *claim {
-            Claim::V1 { global_seq, connect_seq, reconnect_seq } => {
-                self.seqs.connect_seq = u64::from(connect_seq) + 1;
-                self.seqs.peer_global_seq = global_seq.into();
-                let resumed = reconnect_seq && !self.reset_by_peer;
-                if !resumed {
-                    self.outbox.discard(0);
-                    self.in_seq = 0;
-                    self.reset_by_peer = false;
-                }
-                resumed
-            }
-            Claim::New { cookie, global_seq } => {
-                self.outbox.discard(0);
-                self.in_seq = 0;
-                self.seqs.client_cookie = cookie;
-                self.seqs.server_cookie = if lossy { 0 } else { self.local.random() };
-                self.seqs.peer_global_seq = global_seq;
-                false
-            }
-            Claim::Resume { global_seq, connect_seq, msg_seq, .. } => {
-                self.outbox.discard(msg_seq);
-                self.seqs.peer_global_seq = global_seq;
-                self.seqs.connect_seq = connect_seq;
-                true
-            }
-        };
-        let Seqs { connect_seq, server_cookie: cookie, .. } = self.seqs;
-        let answer = Answer::Open { in_seq: self.in_seq, global_seq, connect_seq, cookie, lossy, resumed };
-        if let Some(conn) = &mut self.conn {
-            conn.answer(&self.local, &answer)?;
-        }
-        self.registered = !self.policy.is_anonymous();
-        self.ack_due = false;
-        match self.version {
-            Version::V1 => {
-                self.accepted = Accepted::Written;
-                if resumed {
-                    self.state = State::Handled;
-                    self.replacing = false;
-                } else {
-                    self.set_open();
-                }
-            }
-            Version::V2 => {
-                self.set_open();
-                self.announce(Side::Server);
-            }
-        }
-        Ok(())
-    }
-
-    /// Something on the open stream.
-    fn item(&mut self, item: Item) {
-        match item {
-            Item::Message { seq, ack, source, message } => {
-                if let Some(ack) = ack.filter(|_| !self.policy.lossy) {
-                    self.outbox.acknowledge(ack);
-                }
-                // A duplicate is dropped, and reading goes on (Ceph stalls); a gap is legal.
-                if seq <= self.in_seq {
-                    return;
-                }
-                self.in_seq = seq;
-                self.ack_due |= !self.policy.lossy;
-                let source = source.unwrap_or(EntityName::new(self.kind, self.gid));
-                self.events.push_back(Event::Message(Received { message, seq, source }));
-            }
-            Item::Ack(seq) if !self.policy.lossy => self.outbox.acknowledge(seq),
-            Item::Ack(_) | Item::Keepalive | Item::Aborted => {}
-            // Only the newest is answered: floods cost nothing.
-            Item::Keepalive2(stamp) => self.keepalive_answer = Some(stamp),
-            Item::Keepalive2Ack(stamp) => self.last_keepalive_ack = Some(stamp),
-            Item::Close => self.close(false),
-        }
-    }
-
-    fn transmit(&mut self, out: &mut Chunks) -> Result<(), Error> {
-        let Some(conn) = &mut self.conn else { return Ok(()) };
-        conn.transmit(out);
-        if self.accepted == Accepted::Written {
-            self.accepted = Accepted::HandedOut;
-        }
-        if self.state != State::Open || !conn.is_open() {
-            return Ok(());
-        }
-        let (local, in_seq, lossy) = (&*self.local, self.in_seq, self.policy.lossy);
-        if let Some(stamp) = self.keepalive_answer.take() {
-            conn.put(local, Item::Keepalive2Ack(stamp), in_seq, out)?;
-        }
-        if std::mem::take(&mut self.keepalive) {
-            let newer =
-                self.version == Version::V2 || conn.facts.features.contains(Features::MSGR_KEEPALIVE2);
-            let item = if newer { Item::Keepalive2(local.wall_clock()) } else { Item::Keepalive };
-            conn.put(local, item, in_seq, out)?;
-        }
-        let mut messages = 0;
-        while messages < BATCH_MESSAGES && out.remaining() < BATCH_BYTES {
-            let Some((seq, message)) = self.outbox.pop(!lossy) else { break };
-            conn.put(local, Item::Message { seq, ack: None, source: None, message }, in_seq, out)?;
-            messages += 1;
-        }
-        if self.version == Version::V2 && messages > 0 {
-            // Every message carries the ack.
-            self.ack_due = false;
-        } else if std::mem::take(&mut self.ack_due) {
-            conn.put(local, Item::Ack(in_seq), in_seq, out)?;
-        }
-        Ok(())
-    }
-}
-
-/// What to dial when an accepted session must reconnect.
-fn redial_target(addrs: &AddrVec, version: Version) -> EntityAddr {
-    let legacy = |addr: &&EntityAddr| (addr.kind == AddrType::LEGACY) == (version == Version::V1);
-    addrs.0.iter().find(legacy).or_else(|| addrs.0.first()).copied().unwrap_or_default()
 }
