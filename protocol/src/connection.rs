@@ -4,12 +4,14 @@
 //! the open stream of items. What must survive it is the session's. The handshakes are in
 //! [`handshake`](crate::handshake); both versions speak [`Item`] once open.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use cephwire_codec::{
-    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Malformed, Message, Room, Side, Timestamp,
-    v1, v2,
+    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Malformed, Message, Room, Side,
+    Timestamp, v1, v2,
 };
 
 use crate::error::{Error, Violation};
@@ -102,9 +104,8 @@ pub(crate) struct Connection {
 }
 
 /// Bytes to frames and back, for either version.
-#[derive(Debug)]
 pub(crate) enum Wire {
-    V1 { decoder: Box<v1::Decoder>, encoder: Box<v1::Encoder> },
+    V1 { decoder: Box<v1::Decoder>, encoder: Box<v1::Encoder>, signer: Option<Arc<dyn v1::Signer>> },
     V2 { decoder: Box<v2::Decoder>, encoder: Box<v2::Encoder> },
 }
 
@@ -138,7 +139,7 @@ impl Connection {
             link,
             version,
             Side::Client,
-            Facts { kind, socket: Some(to), ..Facts::default() },
+            Facts { kind, gid: -1, socket: Some(to), ..Facts::default() },
             now,
         )
     }
@@ -151,7 +152,8 @@ impl Connection {
         from: EntityAddr,
         now: Instant,
     ) -> Result<Self, Error> {
-        Self::new(local, link, version, Side::Server, Facts { socket: Some(from), ..Facts::default() }, now)
+        let facts = Facts { gid: -1, socket: Some(from), ..Facts::default() };
+        Self::new(local, link, version, Side::Server, facts, now)
     }
 
     fn new(
@@ -166,7 +168,7 @@ impl Connection {
             Version::V1 => {
                 let mut decoder = v1::Decoder::new();
                 decoder.set_limits(local.options.limits_before);
-                Wire::V1 { decoder: Box::new(decoder), encoder: Box::default() }
+                Wire::V1 { decoder: Box::new(decoder), encoder: Box::default(), signer: None }
             }
             Version::V2 => {
                 let mut decoder = v2::Decoder::new();
@@ -197,6 +199,11 @@ impl Connection {
 
     pub(crate) fn is_open(&self) -> bool {
         self.handshake.is_none()
+    }
+
+    /// Whether nothing was said yet, not even the own banner.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.frames == 0 && self.out.has_remaining()
     }
 
     pub(crate) fn recv_buf(&mut self) -> BytesMut {
@@ -239,10 +246,16 @@ impl Connection {
         let malformed = |error: Malformed| Error::Malformed { phase, error };
         loop {
             match &mut self.wire {
-                Wire::V1 { decoder, .. } => match decoder.next().map_err(malformed)? {
+                Wire::V1 { decoder, signer, .. } => match decoder.next().map_err(malformed)? {
                     v1::Progress::More => return Ok(None),
                     v1::Progress::Announced(announced) => decoder.proceed(room(announced.header.tid)),
-                    v1::Progress::Frame(frame) => return Ok(Some(Frame::V1(frame))),
+                    v1::Progress::Frame(frame) => {
+                        if !is_signed(&frame, &decoder.last().signed, signer.as_deref()) {
+                            let (found, expected) = ("a wrong signature".to_owned(), "the right one".to_owned());
+                            return Err(Violation { phase, number: self.frames + 1, found, expected }.into());
+                        }
+                        return Ok(Some(Frame::V1(frame)));
+                    }
                 },
                 Wire::V2 { decoder, .. } => match decoder.next().map_err(malformed)? {
                     v2::Progress::More => return Ok(None),
@@ -288,7 +301,7 @@ impl Connection {
         })
     }
 
-    fn violation(&self, found: &dyn std::fmt::Debug, expected: &str) -> Error {
+    fn violation(&self, found: &dyn fmt::Debug, expected: &str) -> Error {
         let found = name_of(found);
         Violation { phase: self.phase(), number: self.frames, found, expected: expected.to_owned() }.into()
     }
@@ -313,7 +326,11 @@ impl Connection {
     pub(crate) fn rewind(&mut self, local: &Local, answer: &Answer, now: Instant) -> Result<(), Error> {
         self.ready_by = now + local.options.ready_timeout;
         self.claims = 0;
-        self.answer(local, answer)
+        self.answer(local, answer)?;
+        if let Some(handshake) = &mut self.handshake {
+            handshake.rewind();
+        }
+        Ok(())
     }
 
     fn with_handshake(
@@ -372,7 +389,7 @@ impl Connection {
             Wire::V2 { encoder, .. } => {
                 let frame = match item {
                     Item::Message { seq, message, .. } => {
-                        let flags = cephwire_codec::Flags::COMPLETE.with(cephwire_codec::Flags::NOCRC);
+                        let flags = Flags::COMPLETE.with(Flags::NOCRC);
                         let frame =
                             v2::MessageFrame { seq, ack_seq: ack, flags, message, ..Default::default() };
                         return Ok(encoder.encode_message(&frame, out)?);
@@ -389,8 +406,31 @@ impl Connection {
     }
 }
 
+/// Whether a message bears the signature that `signer`, if there is one, asks for.
+fn is_signed(frame: &v1::Frame, signed: &v1::Signed, signer: Option<&dyn v1::Signer>) -> bool {
+    match (frame, signer) {
+        (v1::Frame::Message(message), Some(signer)) => {
+            message.flags.contains(Flags::SIGNED) && message.signature == signer.sign(signed)
+        }
+        _ => true,
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V1 { decoder, encoder, .. } => {
+                f.debug_struct("V1").field("decoder", decoder).field("encoder", encoder).finish()
+            }
+            Self::V2 { decoder, encoder } => {
+                f.debug_struct("V2").field("decoder", decoder).field("encoder", encoder).finish()
+            }
+        }
+    }
+}
+
 /// The name of a frame, from its `Debug` form: without its contents.
-pub(crate) fn name_of(frame: &dyn std::fmt::Debug) -> String {
+pub(crate) fn name_of(frame: &dyn fmt::Debug) -> String {
     let text = format!("{frame:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }

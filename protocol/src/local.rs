@@ -245,7 +245,7 @@ impl Local {
     pub(crate) fn learn_addr(&self, seen: IpAddr) {
         let mut shared = self.shared();
         let nonce = shared.nonce;
-        if !self.options.learn_addr {
+        if !self.options.learn_addr || seen.is_unspecified() {
             return;
         }
         if shared.addrs.0.is_empty() {

@@ -309,7 +309,7 @@ impl Session {
         }
         self.now = now;
         self.dial = None;
-        self.wake = None;
+        let ready_by = self.wake.take();
         if let Err(kind) = outcome {
             if kind == std::io::ErrorKind::ConnectionRefused {
                 self.events.push_back(Event::Refused);
@@ -323,6 +323,8 @@ impl Session {
         match Connection::dialed(&self.local, link, self.version, self.kind, self.target, now) {
             Ok(mut conn) => {
                 conn.facts.policy = self.policy.clone();
+                // The time to be ready runs from the dial on.
+                conn.ready_by = ready_by.unwrap_or(conn.ready_by);
                 self.state = State::Connecting;
                 self.conn = Some(conn);
             }
@@ -394,6 +396,7 @@ impl Session {
         if self.accepted == Accepted::HandedOut {
             self.accepted = Accepted::No;
             self.announce(Side::Server);
+            self.pump();
         }
         if let Err(error) = self.transmit(out) {
             self.fault(error);

@@ -12,9 +12,10 @@ mod v2_dial;
 mod v2_sign;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Buf;
-use cephwire_codec::{Chunks, Side, v1, v2};
+use cephwire_codec::{Chunks, Features, Side, v1, v2};
 
 use crate::connection::{Facts, Frame, Version, Wire, name_of};
 use crate::error::{Error, Violation};
@@ -138,19 +139,23 @@ impl<'a> Context<'a> {
     /// v1: the features of the final exchange decide about footers.
     fn set_v1_framing(&mut self) {
         let framing = v1::Framing {
-            signature: self.facts.features.contains(cephwire_codec::Features::MSG_AUTH),
+            signature: self.facts.features.contains(Features::MSG_AUTH),
             header_crc: self.local.options.header_crc,
             data_crc: self.local.options.data_crc,
         };
-        if let Wire::V1 { decoder, encoder } = self.wire {
+        if let Wire::V1 { decoder, encoder, .. } = self.wire {
             decoder.set_framing(framing);
             encoder.set_framing(framing);
         }
     }
 
+    /// v1: messages are signed from here on, both ways, if the footers have room for it.
     fn set_signer(&mut self, signer: Option<Box<dyn v1::Signer>>) {
-        if let Wire::V1 { encoder, .. } = self.wire {
-            encoder.set_signer(signer);
+        if let Wire::V1 { encoder, signer: verifier, .. } = self.wire {
+            let has_room = self.facts.features.contains(Features::MSG_AUTH);
+            *verifier = signer.filter(|_| has_room).map(Arc::from);
+            let shared = verifier.clone().map(|signer| Box::new(SharedSigner(signer)) as Box<dyn v1::Signer>);
+            encoder.set_signer(shared);
         }
     }
 
@@ -187,6 +192,15 @@ impl<'a> Context<'a> {
     fn violation(&self, phase: &'static str, found: &dyn fmt::Debug, expected: &str) -> Error {
         let (found, expected) = (name_of(found), expected.to_owned());
         Violation { phase, number: self.number, found, expected }.into()
+    }
+}
+
+/// One session key for both directions.
+struct SharedSigner(Arc<dyn v1::Signer>);
+
+impl v1::Signer for SharedSigner {
+    fn sign(&self, covered: &v1::Signed) -> u64 {
+        self.0.sign(covered)
     }
 }
 
@@ -236,6 +250,13 @@ impl Handshake {
             Self::V1Accept(state) => Ok(state.answer(answer, context)?.map(Self::V1Accept)),
             Self::V2Accept(state) => Ok(state.answer(answer, context)?.map(Self::V2Accept)),
             dialing => Ok(Some(dialing)),
+        }
+    }
+
+    /// v1, accepting: another session goes on with this handshake.
+    pub(crate) fn rewind(&mut self) {
+        if let Self::V1Accept(state) = self {
+            state.rewind();
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct State {
     /// What the authorizer's verification had to say to the client.
     reply: Bytes,
     signer: Option<Box<dyn v1::Signer>>,
+    /// How often the client connected to this session.
+    rounds: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ impl State {
             connect: Connect::default(),
             reply: Bytes::new(),
             signer: None,
+            rounds: 0,
         })
     }
 
@@ -54,6 +57,12 @@ impl State {
             At::Judged => "ACCEPTING_WAIT_CONNECT_MSG_AUTH",
             At::Seq => "ACCEPTING_HANDLED_CONNECT_MSG",
         }
+    }
+
+    /// The client will connect once more, to another session: it is verified anew, with a challenge of its own.
+    pub(super) fn rewind(&mut self) {
+        self.auth = None;
+        self.rounds = 0;
     }
 
     pub(super) fn awaits_answer(&self) -> bool {
@@ -73,6 +82,10 @@ impl State {
             }
             (At::Connect, Frame::Connect(connect)) => {
                 self.connect = connect;
+                self.rounds += 1;
+                if self.rounds > context.local.options.claims {
+                    return Err(context.violation(self.phase(), &"Connect", "an end to the attempts"));
+                }
                 self.judge(context)
             }
             (At::Seq, Frame::Seq(received)) => {
@@ -97,7 +110,11 @@ impl State {
         if connect.protocol_version != expected {
             return self.refuse(Tag::BadProtoVer, context);
         }
-        let policy = &context.facts.policy;
+        let policy = &mut context.facts.policy;
+        if connect.authorizer_protocol == method::CEPHX {
+            // Ceph's default (`cephx_require_version` 2): who cannot be challenged may replay.
+            policy.features_required = policy.features_required.union(Features::CEPHX_V2);
+        }
         let missing = policy.features_required.0 & !connect.features.0;
         if missing != 0 {
             return self.refuse(Tag::Features, context);
@@ -180,8 +197,6 @@ impl State {
                     Reply::Reset { .. } | Reply::Wait => {}
                 }
                 self.put(message, context)?;
-                // What follows a takeover is verified anew, with a challenge of its own.
-                self.auth = None;
                 context.expect(Expect::Connect);
                 self.at = At::Connect;
                 Ok(Some(self))

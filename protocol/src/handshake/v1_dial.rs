@@ -19,6 +19,8 @@ pub(crate) struct State {
     authorizer: Option<Opening>,
     sent: Connect,
     in_seq: u64,
+    /// How often the server replied.
+    rounds: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ impl State {
     pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
         context.put_v1(&Frame::Banner)?;
         context.expect(Expect::Banner);
-        Ok(Self { at: At::Banner, auth: None, authorizer: None, sent: Connect::default(), in_seq: 0 })
+        let sent = Connect::default();
+        Ok(Self { at: At::Banner, auth: None, authorizer: None, sent, in_seq: 0, rounds: 0 })
     }
 
     pub(super) fn phase(&self) -> &'static str {
@@ -96,7 +99,7 @@ impl State {
         if shows && self.authorizer.is_none() {
             let mut auth = context.local.auth().client(context.facts.kind);
             self.authorizer = auth.open(&[])?;
-            self.auth = Some(auth);
+            self.auth = self.authorizer.is_some().then_some(auth);
         }
         let (authorizer_protocol, authorizer) = match &self.authorizer {
             Some(opening) if shows => (opening.method, opening.payload.clone()),
@@ -124,6 +127,10 @@ impl State {
     }
 
     fn replied(mut self, reply: ConnectReply, context: &mut Context<'_>) -> Next {
+        self.rounds += 1;
+        if self.rounds > context.local.options.claims {
+            return Err(context.violation(self.phase(), &reply.tag, "an end to the replies"));
+        }
         if reply.tag == Tag::ChallengeAuthorizer {
             let Some(auth) = &mut self.auth else {
                 return Err(context.violation(
@@ -155,6 +162,10 @@ impl State {
                 let missing = policy.features_required.0 & !reply.features.0;
                 if missing != 0 {
                     return Err(Incompatible::PeerLacks { missing: Features(missing) }.into());
+                }
+                if Some(reply.connect_seq) != self.sent.connect_seq.checked_add(1) {
+                    // Ceph's client aborts here.
+                    return Err(context.violation(self.phase(), &reply.tag, "the claim's connect_seq plus 1"));
                 }
                 context.facts.peer_features = reply.features;
                 context.facts.features = reply.features.intersection(self.sent.features);
@@ -207,10 +218,8 @@ impl State {
 /// The server must be who was dialed; only its IP may be blank.
 fn check_server(found: &EntityAddr, context: &Context<'_>) -> Result<(), Error> {
     let Some(meant) = context.facts.socket else { return Ok(()) };
-    let same_port = match (found.socket, meant.socket) {
-        (Some(found), Some(meant)) => found.port() == meant.port(),
-        _ => true,
-    };
+    let port = |addr: &EntityAddr| addr.socket.map_or(0, |socket| socket.port());
+    let same_port = port(found) == port(&meant);
     let same =
         found.nonce == meant.nonce && (found.socket == meant.socket || (found.is_blank_ip() && same_port));
     if same {

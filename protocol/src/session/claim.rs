@@ -123,7 +123,7 @@ impl Session {
     pub(super) fn set_open(&mut self) {
         self.state = State::Open;
         self.backoff = Duration::ZERO;
-        self.once_ready = true;
+        self.once_ready |= self.accepted == Accepted::No;
         self.replacing = false;
         if let Some(conn) = &mut self.conn {
             conn.last_active = self.now;
@@ -132,6 +132,7 @@ impl Session {
 
     pub(super) fn announce(&mut self, side: Side) {
         self.announced = true;
+        self.once_ready = true;
         let features = self.conn.as_ref().map_or(Features(0), |conn| conn.facts.features);
         self.events.push_back(Event::Open { side, features });
     }
@@ -149,11 +150,14 @@ impl Session {
         self.take_facts();
         let Some(conn) = &self.conn else { return Ok(()) };
         self.policy = conn.facts.policy.clone();
-        if self.replacing || self.policy.is_anonymous() {
+        if self.replacing {
             return self.open_claim(&claim);
         }
         self.key = conn.facts.addrs.clone();
         self.target = redial_target(&conn.facts.addrs, self.version);
+        if self.policy.is_anonymous() {
+            return self.open_claim(&claim);
+        }
         self.claim = Some(claim);
         self.actions.push_back(Action::Arriving(self.key.clone()));
         Ok(())

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Accepted, Session, State};
-use crate::connection::Version;
+use crate::connection::{Connection, Version};
 use crate::error::Error;
 use crate::event::{Action, Event};
 
@@ -22,7 +22,11 @@ impl Session {
         }
         let connecting = match self.version {
             // From reading the server's hello on, a lossy client of v1 gives up; one of v2 only once open.
-            Version::V1 => matches!(self.state, State::Dialing | State::Backoff),
+            Version::V1 => match self.state {
+                State::Dialing | State::Backoff => true,
+                State::Connecting => self.conn.as_ref().is_some_and(Connection::is_silent),
+                _ => false,
+            },
             Version::V2 => matches!(self.state, State::Dialing | State::Backoff | State::Connecting),
         };
         // F2, rule 2.
@@ -30,8 +34,9 @@ impl Session {
             return self.end(Some(error));
         }
         self.outbox.requeue();
-        // F3, rule 4.
-        if self.state == State::Accepting && self.outbox.is_empty() && !self.replacing && !self.once_ready {
+        // F3, rule 4. A reply that was not written wholly has not been given.
+        let accepting = self.state == State::Accepting || self.accepted != Accepted::No;
+        if accepting && self.outbox.is_empty() && !self.replacing && !self.once_ready {
             return self.end(Some(error));
         }
         let (was, waiting) = (self.state, error == Error::Waiting);
@@ -111,9 +116,10 @@ impl Session {
 
     /// The peer has lost the session: both begin anew (session spec §5.5, session2 spec §6.3).
     pub(super) fn reset_session(&mut self) {
-        // A peer without features negotiated is a new one, to whom any number is fine. Ceph draws a random one
-        // in v1, so that nobody can guess it.
-        let out_seq = if self.version == Version::V1 { self.local.random() >> 33 } else { 0 };
+        // Ceph draws a random number in v1, so that nobody can guess it. A server begins with 1 here: kernel
+        // clients take no gaps.
+        let dialing = self.state == State::Connecting;
+        let out_seq = if self.version == Version::V1 && dialing { self.local.random() >> 33 } else { 0 };
         self.outbox.reset(out_seq);
         self.in_seq = 0;
         self.ack_due = false;

@@ -61,14 +61,21 @@ impl Session {
         match judge(claim, newcomer, existing.as_deref().map(Self::view)) {
             Verdict::Open => {
                 self.open_claim(claim)?;
+                // A client may speak before it is answered.
+                self.pump();
                 Ok(if occupied { Placement::Displace } else { Placement::Open })
             }
             Verdict::Displace => {
                 if let Some(existing) = existing {
                     existing.now = now;
+                    if self.version == Version::V1 {
+                        // Row 10: its user is told of both.
+                        existing.reset_session();
+                    }
                     existing.end(None);
                 }
                 self.open_claim(claim)?;
+                self.pump();
                 Ok(Placement::Displace)
             }
             Verdict::Answer(reply) => self.answer(reply),
@@ -92,8 +99,9 @@ impl Session {
                 if reset {
                     existing.reset_session();
                 }
-                if let Err(error) = existing.adopt(conn, claim, hard) {
-                    existing.fault(error);
+                match existing.adopt(conn, claim, hard) {
+                    Ok(()) => existing.pump(),
+                    Err(error) => existing.fault(error),
                 }
                 Ok(Placement::Adopted(link))
             }

@@ -14,6 +14,10 @@ impl Session {
     /// Decodes what has arrived, until something else must happen first.
     pub(super) fn pump(&mut self) {
         loop {
+            // What a client of v1 says ahead of the answer waits until that is written and announced.
+            if self.accepted != Accepted::No {
+                return;
+            }
             let Some(conn) = self.conn.as_mut().filter(|conn| !conn.awaits_answer()) else { return };
             let posted = &mut self.posted;
             let mut room = |tid: u64| posted.remove(&tid).map_or(Room::Own, Room::Posted);
