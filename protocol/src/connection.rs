@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use cephwire_codec::{
-    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Malformed, Message, Room, Side,
-    Timestamp, v1, v2,
+    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Malformed, Message, MsgrFeatures,
+    Room, Side, Timestamp, v1, v2,
 };
 
 use crate::error::{Error, Violation};
@@ -79,6 +79,9 @@ pub(crate) struct Facts {
     /// The peer's features, and those effective.
     pub(crate) peer_features: Features,
     pub(crate) features: Features,
+    /// v2: what both banners have, and the mode that was agreed.
+    pub(crate) msgr_features: MsgrFeatures,
+    pub(crate) mode: u32,
     /// The address it came from, or that was dialed.
     pub(crate) socket: Option<EntityAddr>,
     /// The rules for it.
@@ -116,10 +119,21 @@ pub(crate) enum Frame {
     V2(v2::Frame),
 }
 
+/// A message whose header has arrived, or in v2 at least its lengths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announced {
+    /// Nothing where the header is not verified yet: such a message goes into the decoder's own memory.
+    pub(crate) tid: Option<u64>,
+    /// The bytes of its payload, as they stand on the wire.
+    pub(crate) len: u64,
+}
+
 /// What [`Connection::next`] found.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     More,
+    /// A message is announced, and there is no room for it now.
+    Full,
     Step(Step),
     Item(Item),
 }
@@ -192,6 +206,11 @@ impl Connection {
         self.handshake.as_ref().is_some_and(Handshake::awaits_answer)
     }
 
+    /// How many frames were received.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
+    }
+
     /// What is going on, for errors.
     pub(crate) fn phase(&self) -> &'static str {
         self.handshake.as_ref().map_or("open", Handshake::phase)
@@ -220,13 +239,18 @@ impl Connection {
         }
     }
 
-    /// What the bytes so far mean. `room` is asked where the data of a message shall go.
+    /// What the bytes so far mean. `room` is asked where the data of a message shall go; if it says nothing, reading
+    /// stops there, and it is asked again by the next call.
     pub(crate) fn next(
         &mut self,
         local: &Local,
-        room: &mut dyn FnMut(u64) -> Room,
+        room: &mut dyn FnMut(Announced) -> Option<Room>,
     ) -> Result<Incoming, Error> {
-        let Some(frame) = self.next_frame(room)? else { return Ok(Incoming::More) };
+        let frame = match self.next_frame(room)? {
+            Progress::More => return Ok(Incoming::More),
+            Progress::Full => return Ok(Incoming::Full),
+            Progress::Frame(frame) => frame,
+        };
         self.frames += 1;
         let Some(handshake) = self.handshake.take() else { return self.item(frame).map(Incoming::Item) };
         let number = self.frames;
@@ -240,34 +264,45 @@ impl Connection {
         Ok(Incoming::Step(step))
     }
 
-    fn next_frame(&mut self, room: &mut dyn FnMut(u64) -> Room) -> Result<Option<Frame>, Error> {
+    fn next_frame(&mut self, room: &mut dyn FnMut(Announced) -> Option<Room>) -> Result<Progress, Error> {
         let phase = self.phase();
         let open = self.is_open();
         let malformed = |error: Malformed| Error::Malformed { phase, error };
         loop {
             match &mut self.wire {
                 Wire::V1 { decoder, signer, .. } => match decoder.next().map_err(malformed)? {
-                    v1::Progress::More => return Ok(None),
-                    v1::Progress::Announced(announced) => decoder.proceed(room(announced.header.tid)),
+                    v1::Progress::More => return Ok(Progress::More),
+                    v1::Progress::Announced(v1::Announcement { header, lengths, .. }) => {
+                        let len = lengths.iter().copied().map(u64::from).sum();
+                        let Some(room) = room(Announced { tid: Some(header.tid), len }) else {
+                            return Ok(Progress::Full);
+                        };
+                        decoder.proceed(room);
+                    }
                     v1::Progress::Frame(frame) => {
                         if !is_signed(&frame, &decoder.last().signed, signer.as_deref()) {
-                            let (found, expected) = ("a wrong signature".to_owned(), "the right one".to_owned());
+                            let (found, expected) =
+                                ("a wrong signature".to_owned(), "the right one".to_owned());
                             return Err(Violation { phase, number: self.frames + 1, found, expected }.into());
                         }
-                        return Ok(Some(Frame::V1(frame)));
+                        return Ok(Progress::Frame(Frame::V1(frame)));
                     }
                 },
                 Wire::V2 { decoder, .. } => match decoder.next().map_err(malformed)? {
-                    v2::Progress::More => return Ok(None),
+                    v2::Progress::More => return Ok(Progress::More),
                     v2::Progress::Announced(announced) if announced.tag == v2::Tag::Message => {
                         if !open {
-                            let (found, expected) = ("MESSAGE".to_owned(), phase.to_owned());
+                            let (found, expected) = ("MESSAGE".to_owned(), "an open stream first".to_owned());
                             return Err(Violation { phase, number: self.frames + 1, found, expected }.into());
                         }
-                        decoder.proceed(announced.message.map_or(Room::Own, |(_, header)| room(header.tid)));
+                        // The first segment is the header.
+                        let len = announced.lengths.iter().skip(1).copied().map(u64::from).sum();
+                        let tid = announced.message.map(|(_, header)| header.tid);
+                        let Some(room) = room(Announced { tid, len }) else { return Ok(Progress::Full) };
+                        decoder.proceed(room);
                     }
                     v2::Progress::Announced(_) => decoder.proceed(Room::Own),
-                    v2::Progress::Frame(frame) => return Ok(Some(Frame::V2(frame))),
+                    v2::Progress::Frame(frame) => return Ok(Progress::Frame(Frame::V2(frame))),
                 },
             }
         }
@@ -404,6 +439,13 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// What [`Connection::next_frame`] found.
+enum Progress {
+    More,
+    Full,
+    Frame(Frame),
 }
 
 /// Whether a message bears the signature that `signer`, if there is one, asks for.

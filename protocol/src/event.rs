@@ -1,10 +1,12 @@
 //! What does a session have to say, and what does it want done?
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use cephwire_codec::{AddrVec, EntityAddr, EntityName, Features, Message, Side};
 
 use crate::Error;
+use crate::throttle::Permit;
 
 /// One transport (a TCP connection), unique in the messenger. It keeps its name when another session adopts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,4 +65,62 @@ pub struct Received {
     pub seq: u64,
     /// Who sent it.
     pub source: EntityName,
+    /// When what happened to it; nothing for one that never left the process.
+    pub stamps: Option<Stamps>,
+    pub(crate) permits: Permits,
+}
+
+impl Received {
+    /// It was dispatched: returns its share of the messenger's dispatch throttle, as dropping it does too. What
+    /// it holds of its policy's throttles stays until it is dropped.
+    pub fn dispatched(&mut self) {
+        self.permits.dispatch = None;
+    }
+
+    /// Returns its share of the policy's message throttle early. Ceph: `release_message_throttle`.
+    pub fn release_message_throttle(&mut self) {
+        self.permits.message = None;
+    }
+
+    /// Makes its share of the policy's byte throttle follow the payload that it has now. Ceph does so with every
+    /// change (`Message::set_data` and its kin).
+    pub fn recharge(&mut self) {
+        let len = self.message.payload_len() as u64;
+        if let Some(bytes) = &mut self.permits.bytes {
+            bytes.resize(len);
+        }
+    }
+
+    /// The message, and what is to be dropped when it is no longer in hand.
+    #[must_use]
+    pub fn into_parts(self) -> (Message, Permits) {
+        (self.message, self.permits)
+    }
+}
+
+/// When a received message came. Ceph: `recv_stamp`, `throttle_stamp`, `recv_complete_stamp` of `Message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamps {
+    /// Its header was here.
+    pub began: Instant,
+    /// The throttles let it in.
+    pub throttled: Instant,
+    /// It was complete.
+    pub complete: Instant,
+}
+
+/// What a received message holds of the throttles; dropping it returns that.
+#[derive(Debug, Default)]
+pub struct Permits {
+    pub(crate) message: Option<Permit>,
+    pub(crate) bytes: Option<Permit>,
+    pub(crate) dispatch: Option<Permit>,
+}
+
+impl Permits {
+    /// As [`Received::dispatched`].
+    pub fn dispatched(&mut self) {
+        self.dispatch = None;
+    }
 }

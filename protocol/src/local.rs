@@ -3,15 +3,19 @@
 //! Who this side is, its policies, how it authenticates, and the counters that must be one for all.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cephwire_codec::v2::mode;
+use cephwire_codec::v2::{Method, mode};
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Limits, Timestamp};
 
 use crate::auth::Auth;
 use crate::event::LinkId;
+use crate::inject::{Injector, Settings};
 use crate::policy::{Policies, Policy};
+use crate::stats::Stats;
+use crate::throttle::Throttle;
 
 /// Times and limits; the defaults are Ceph's, named as its options.
 #[derive(Clone, Debug)]
@@ -34,12 +38,23 @@ pub struct Options {
     pub claims: u32,
     /// Whether 2.1 is spoken.
     pub revision_1: bool,
+    /// Compression methods, the best first. If there is none, v2's banner does not even offer to talk about it.
+    pub compression: Vec<Method>,
+    /// The peers whose connections are compressed, if they want it too (`ms_osd_compress_mode`).
+    pub compress_peers: Vec<EntityType>,
+    /// Shorter frames go plain (`ms_osd_compress_min_size`).
+    pub compress_min_size: u32,
+    /// Compresses secure connections too (`ms_compress_secure`): lengths then tell of contents.
+    pub compress_secure: bool,
     /// Whether v1's header crcs, and data crcs, are sent and checked.
     pub header_crc: bool,
     /// See above.
     pub data_crc: bool,
     /// Takes the own IP from what the peer sees (`ms_learn_addr_from_peer`).
     pub learn_addr: bool,
+    /// How many bytes of received messages may wait for dispatch, all sessions together; 0 does not limit
+    /// (`ms_dispatch_throttle_bytes`).
+    pub dispatch_throttle_bytes: u64,
 }
 
 impl Default for Options {
@@ -61,9 +76,14 @@ impl Default for Options {
             },
             claims: 16,
             revision_1: true,
+            compression: Vec::new(),
+            compress_peers: Vec::new(),
+            compress_min_size: 1024,
+            compress_secure: false,
             header_crc: true,
             data_crc: true,
             learn_addr: true,
+            dispatch_throttle_bytes: 100 << 20,
         }
     }
 }
@@ -74,6 +94,12 @@ pub struct Local {
     /// Times and limits.
     pub options: Options,
     auth: Arc<dyn Auth>,
+    dispatch_throttle: Arc<Throttle>,
+    /// Whether the injector is asked at all: nobody pays for it otherwise.
+    injecting: AtomicBool,
+    injector: Mutex<Injector>,
+    /// Sessions made so far.
+    created: AtomicU64,
     shared: Mutex<Shared>,
 }
 
@@ -88,6 +114,10 @@ struct Shared {
     links: u64,
     random: u64,
     wall: Timestamp,
+    /// Whether the own IP is still to be learned.
+    need_addr: bool,
+    /// The counters of sessions that have ended.
+    ended: Stats,
 }
 
 impl Local {
@@ -104,6 +134,8 @@ impl Local {
         options: Options,
     ) -> Arc<Self> {
         let wall = Timestamp::default();
+        let need_addr = addrs.0.is_empty() || addrs.0.iter().any(EntityAddr::is_blank_ip);
+        let ended = Stats::default();
         let shared = Shared {
             name,
             addrs,
@@ -114,8 +146,18 @@ impl Local {
             links: 0,
             random: seed,
             wall,
+            need_addr,
+            ended,
         };
-        Arc::new(Self { options, auth, shared: Mutex::new(shared) })
+        Arc::new(Self {
+            dispatch_throttle: Throttle::new(options.dispatch_throttle_bytes),
+            options,
+            auth,
+            injecting: AtomicBool::new(false),
+            injector: Mutex::new(Injector::new(seed, Settings::default())),
+            created: AtomicU64::new(0),
+            shared: Mutex::new(shared),
+        })
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -144,6 +186,91 @@ impl Local {
     #[must_use]
     pub fn nonce(&self) -> u32 {
         self.shared().nonce
+    }
+
+    /// Whether it listens: an own address has a port. A client's own address has none.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        is_bound(&self.shared().addrs)
+    }
+
+    /// Changes the own addresses, to advertise others than those bound to; their nonces become the own one.
+    pub fn set_addrs(&self, mut addrs: AddrVec) {
+        let mut shared = self.shared();
+        addrs.0.iter_mut().for_each(|addr| addr.nonce = shared.nonce);
+        shared.addrs = addrs;
+    }
+
+    /// Each own address without an IP takes that of the first of `known` with the same family. Says whether
+    /// anything changed.
+    pub fn set_addr_unknowns(&self, known: &AddrVec) -> bool {
+        let mut shared = self.shared();
+        let mut changed = false;
+        for addr in shared.addrs.0.iter_mut().filter(|addr| addr.is_blank_ip()) {
+            let same = |ip: &IpAddr| addr.socket.is_none_or(|socket| socket.is_ipv4() == ip.is_ipv4());
+            if let Some(ip) = known.0.iter().filter_map(EntityAddr::ip).find(same) {
+                addr.socket = Some((ip, port(addr)).into());
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Becomes another one to all peers: the nonce grows by 1,000,000, in the own addresses too. To be followed by
+    /// closing all sessions, and by [`set_addrs`](Self::set_addrs) once it listens elsewhere. Ceph: `rebind`,
+    /// `client_reset`.
+    pub fn rebind(&self) -> u32 {
+        let mut shared = self.shared();
+        let nonce = shared.nonce.wrapping_add(1_000_000);
+        shared.nonce = nonce;
+        shared.addrs.0.iter_mut().for_each(|addr| addr.nonce = nonce);
+        nonce
+    }
+
+    /// How many bytes wait for dispatch.
+    #[must_use]
+    pub fn dispatch_throttle(&self) -> &Arc<Throttle> {
+        &self.dispatch_throttle
+    }
+
+    /// From now on, these faults happen.
+    pub fn inject(&self, settings: Settings) {
+        let seed = self.random();
+        self.injecting.store(settings != Settings::default(), Ordering::Relaxed);
+        *self.injector.lock().unwrap_or_else(PoisonError::into_inner) = Injector::new(seed, settings);
+    }
+
+    /// Asks the injector, if any faults are wanted. Black holes and delays are the sessions' business; a driver asks
+    /// for the rest.
+    pub fn injected<R>(&self, ask: impl FnOnce(&mut Injector) -> R) -> Option<R> {
+        if !self.injecting.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(ask(&mut self.injector.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(crate) fn is_black_hole(&self, peer: EntityType) -> bool {
+        self.injected(|injector| injector.is_black_hole(peer)) == Some(true)
+    }
+
+    /// How many sessions have been made, loopback included.
+    #[must_use]
+    pub fn created_sessions(&self) -> u64 {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_created(&self) {
+        self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sums of the counters of all sessions that have ended.
+    #[must_use]
+    pub fn ended_stats(&self) -> Stats {
+        self.shared().ended
+    }
+
+    pub(crate) fn count_ended(&self, stats: Stats) {
+        self.shared().ended += stats;
     }
 
     /// The policy for peers of `kind`.
@@ -241,22 +368,40 @@ impl Local {
         shared.addrs.clone()
     }
 
-    /// Takes the own IP from what a peer saw, if it is not known yet.
-    pub(crate) fn learn_addr(&self, seen: IpAddr) {
+    /// Takes the own IP from what a peer saw, unless it is known: only the first time, and never once a real address
+    /// was bound to. Dialing sessions call it; a driver does with the address it is bound to.
+    ///
+    /// Without own addresses it becomes one of type any, without port. Else each of that family without IP takes
+    /// it; one that listens keeps its type and port.
+    pub fn learn_addr(&self, seen: IpAddr) {
         let mut shared = self.shared();
-        let nonce = shared.nonce;
-        if !self.options.learn_addr || seen.is_unspecified() {
+        if !self.options.learn_addr || seen.is_unspecified() || !std::mem::take(&mut shared.need_addr) {
             return;
         }
+        let nonce = shared.nonce;
         if shared.addrs.0.is_empty() {
             shared.addrs = EntityAddr::new(AddrType::ANY, (seen, 0).into(), nonce).into();
             return;
         }
+        let bound = is_bound(&shared.addrs);
         for addr in shared.addrs.0.iter_mut().filter(|addr| addr.is_blank_ip()) {
-            let port = addr.socket.map_or(0, |socket| socket.port());
-            addr.socket = Some((seen, port).into());
+            if addr.socket.is_some_and(|socket| socket.is_ipv4() != seen.is_ipv4()) {
+                continue;
+            }
+            if !bound {
+                addr.kind = AddrType::ANY;
+            }
+            addr.socket = Some((seen, port(addr)).into());
         }
     }
+}
+
+fn port(addr: &EntityAddr) -> u16 {
+    addr.socket.map_or(0, |socket| socket.port())
+}
+
+fn is_bound(addrs: &AddrVec) -> bool {
+    addrs.0.iter().any(|addr| port(addr) != 0)
 }
 
 /// Whether address `a` sorts before `b` in a race: by the bytes of a 36-byte image, in which the nonce stands with its

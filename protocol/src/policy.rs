@@ -4,8 +4,11 @@
 //! rules in the session spec §2 (v1) and §3 (v2).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cephwire_codec::{EntityType, Features};
+
+use crate::throttle::Throttle;
 
 /// The rules of a session.
 ///
@@ -18,7 +21,7 @@ use cephwire_codec::{EntityType, Features};
 /// | [`stateless_registered_server`](Self::stateless_registered_server) | ✓ | ✓ | | | ✓ |
 /// | [`lossless_peer`](Self::lossless_peer) | | | ✓ | | ✓ |
 /// | [`lossless_peer_reuse`](Self::lossless_peer_reuse) | | | ✓ | ✓ | ✓ |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// The session ends with its connection: nothing is resent, nothing acknowledged.
     pub lossy: bool,
@@ -34,7 +37,32 @@ pub struct Policy {
     pub features_supported: Features,
     /// The features that the peer must have.
     pub features_required: Features,
+    /// How many messages of such peers may be in hand at once, all sessions together: from their header on until they
+    /// are dropped. Ceph: `throttler_messages`.
+    pub throttle_messages: Option<Arc<Throttle>>,
+    /// The same for their payload in bytes. Ceph: `throttler_bytes`.
+    pub throttle_bytes: Option<Arc<Throttle>>,
 }
+
+/// Throttles are the same if they are one and the same.
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &Option<Arc<Throttle>>, b: &Option<Arc<Throttle>>| {
+            a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
+        };
+        let plain = |policy: &Self| {
+            let Self { lossy, server, standby, resetcheck, register_lossy_clients, .. } = *policy;
+            (lossy, server, standby, resetcheck, register_lossy_clients)
+        };
+        plain(self) == plain(other)
+            && (self.features_supported, self.features_required)
+                == (other.features_supported, other.features_required)
+            && same(&self.throttle_messages, &other.throttle_messages)
+            && same(&self.throttle_bytes, &other.throttle_bytes)
+    }
+}
+
+impl Eq for Policy {}
 
 impl Policy {
     const fn new(lossy: bool, server: bool, standby: bool, resetcheck: bool) -> Self {
@@ -46,6 +74,8 @@ impl Policy {
             register_lossy_clients: true,
             features_supported: Features::ALL_PACIFIC,
             features_required: Features(0),
+            throttle_messages: None,
+            throttle_bytes: None,
         }
     }
 
@@ -70,7 +100,9 @@ impl Policy {
     /// A server that forgets a client with its connection; one address may have several.
     #[must_use]
     pub const fn stateless_server() -> Self {
-        Self { register_lossy_clients: false, ..Self::new(true, true, false, false) }
+        let mut policy = Self::new(true, true, false, false);
+        policy.register_lossy_clients = false;
+        policy
     }
 
     /// The same, where an address has one session at most, as an OSD.
@@ -93,8 +125,15 @@ impl Policy {
 
     /// With these features required of the peer.
     #[must_use]
-    pub const fn requiring(self, features: Features) -> Self {
-        Self { features_required: features, ..self }
+    pub const fn requiring(mut self, features: Features) -> Self {
+        self.features_required = features;
+        self
+    }
+
+    /// With these throttles for received messages.
+    #[must_use]
+    pub fn throttled(self, bytes: Option<Arc<Throttle>>, messages: Option<Arc<Throttle>>) -> Self {
+        Self { throttle_bytes: bytes, throttle_messages: messages, ..self }
     }
 
     /// Whether sessions of this policy are in no table: each connection stands for itself.
@@ -131,6 +170,18 @@ impl Policies {
     pub fn with(mut self, kind: EntityType, policy: Policy) -> Self {
         self.by_type.insert(kind.0, policy);
         self
+    }
+
+    /// Sets the throttles of the policy for peers of `kind`; of the default policy if they have none of their own.
+    /// Ceph: `set_policy_throttlers`.
+    pub fn set_throttles(
+        &mut self,
+        kind: EntityType,
+        bytes: Option<Arc<Throttle>>,
+        messages: Option<Arc<Throttle>>,
+    ) {
+        let policy = self.by_type.get_mut(&kind.0).unwrap_or(&mut self.default);
+        (policy.throttle_bytes, policy.throttle_messages) = (bytes, messages);
     }
 
     /// The policy for a peer of `kind`.

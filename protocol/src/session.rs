@@ -3,10 +3,12 @@
 //! A session is the relationship with a peer: its queues and counters outlive its connections. It owns at most
 //! one [`Connection`] at a time; when another takes its place, that is a move.
 
+mod admission;
 mod claim;
 mod fault;
 mod place;
 mod stream;
+mod timer;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,18 +17,23 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use cephwire_codec::{
-    AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Message, Side, Timestamp,
+    AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Message, Side, Timestamp,
 };
 
 use crate::connection::{Connection, Version};
 use crate::error::{Error, Stale};
-use crate::event::{Action, Event, LinkId};
+use crate::event::{Action, Event, LinkId, Received};
+use crate::inject::DelayQueue;
 use crate::local::Local;
 use crate::outbox::Outbox;
 use crate::policy::Policy;
 use crate::resume::Claim;
+use crate::stats::Stats;
 
 pub use place::Placement;
+pub use timer::Timer;
+
+use admission::{Admission, Waker};
 
 /// A batch of this many bytes, or of [`BATCH_MESSAGES`], is enough for one write.
 const BATCH_BYTES: usize = 256 << 10;
@@ -50,6 +57,8 @@ pub struct Session {
     target: EntityAddr,
     kind: EntityType,
     gid: i64,
+    /// The effective features of the last connection.
+    features: Features,
     policy: Policy,
     state: State,
     conn: Option<Connection>,
@@ -60,6 +69,7 @@ pub struct Session {
     ack_due: bool,
     keepalive: bool,
     keepalive_answer: Option<Timestamp>,
+    last_keepalive: Option<Instant>,
     last_keepalive_ack: Option<Timestamp>,
     seqs: Seqs,
     backoff: Duration,
@@ -76,6 +86,12 @@ pub struct Session {
     claim: Option<Claim>,
     accepted: Accepted,
     posted: HashMap<u64, BytesMut>,
+    admission: Admission,
+    waker: Waker,
+    /// Received messages that are held back, if the injector says so for this kind of peer.
+    delayed: Option<DelayQueue<Received>>,
+    stats: Stats,
+    last_connect: Option<Instant>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -157,6 +173,7 @@ impl Session {
     }
 
     fn new(local: Arc<Local>, version: Version, policy: Policy, now: Instant) -> Self {
+        local.count_created();
         Self {
             local,
             version,
@@ -164,6 +181,7 @@ impl Session {
             target: EntityAddr::default(),
             kind: EntityType::default(),
             gid: -1,
+            features: Features(0),
             policy,
             state: State::Dialing,
             conn: None,
@@ -173,6 +191,7 @@ impl Session {
             ack_due: false,
             keepalive: false,
             keepalive_answer: None,
+            last_keepalive: None,
             last_keepalive_ack: None,
             seqs: Seqs::default(),
             backoff: Duration::ZERO,
@@ -186,6 +205,11 @@ impl Session {
             claim: None,
             accepted: Accepted::No,
             posted: HashMap::new(),
+            admission: Admission::default(),
+            waker: Waker::default(),
+            delayed: None,
+            stats: Stats::default(),
+            last_connect: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -241,6 +265,29 @@ impl Session {
         &self.outbox
     }
 
+    /// When the peer last asked for a sign of life.
+    #[must_use]
+    pub fn last_keepalive(&self) -> Option<Instant> {
+        self.last_keepalive
+    }
+
+    /// Which version it speaks, for life.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What has happened so far, and what is in hand.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            queued_messages: self.outbox.queued() as u64,
+            queued_bytes: self.outbox.queued_bytes() as u64,
+            unacknowledged: self.outbox.unacknowledged() as u64,
+            ..self.stats
+        }
+    }
+
     /// The stamp that the peer echoed last.
     #[must_use]
     pub fn last_keepalive_ack(&self) -> Option<Timestamp> {
@@ -257,6 +304,10 @@ impl Session {
         if self.is_closed() {
             return Err(message);
         }
+        if self.local.is_black_hole(self.kind) {
+            return Ok(());
+        }
+        self.stats.send_messages += 1;
         self.outbox.push(message);
         self.leave_standby();
         Ok(())
@@ -359,22 +410,6 @@ impl Session {
         Ok(())
     }
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come (or not: then nothing happens).
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = now;
-        if self.poll_timeout().is_none_or(|at| at > now) {
-            return;
-        }
-        match self.state {
-            State::Backoff => self.start_dial(),
-            State::Dialing => self.fault(Error::Dial(std::io::ErrorKind::TimedOut)),
-            _ => {
-                let phase = self.conn.as_ref().map_or("connecting", Connection::phase);
-                self.fault(Error::TimedOut { phase });
-            }
-        }
-    }
-
     // What to do.
 
     /// An empty buffer with room for bytes of this link; nothing while reading pauses (back-pressure).
@@ -382,7 +417,9 @@ impl Session {
     /// # Errors
     /// The session does not own that link any more.
     pub fn recv_buf(&mut self, link: LinkId) -> Result<Option<BytesMut>, Stale> {
-        Ok(Some(self.owned(link)?.recv_buf()))
+        let paused = self.is_paused();
+        let conn = self.owned(link)?;
+        Ok((!paused).then(|| conn.recv_buf()))
     }
 
     /// Appends the next batch for this link to `out`, which must be empty: the call confirms that everything
@@ -414,19 +451,6 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let conn = self.conn.as_ref().map(|conn| {
-            if self.state == State::Open {
-                conn.last_active + self.local.options.idle_timeout
-            } else {
-                conn.ready_by
-            }
-        });
-        [self.wake, conn].into_iter().flatten().min()
-    }
-
     fn owned(&mut self, link: LinkId) -> Result<&mut Connection, Stale> {
         self.conn.as_mut().filter(|conn| conn.link == link).ok_or(Stale)
     }
@@ -434,6 +458,8 @@ impl Session {
     fn start_dial(&mut self) {
         let link = self.local.next_link();
         self.state = State::Dialing;
+        self.stats.dials += 1;
+        self.last_connect = Some(self.now);
         self.dial = Some(link);
         self.wake = Some(self.now + self.local.options.ready_timeout);
         self.actions.push_back(Action::Dial { link, to: self.target, bind: None });

@@ -12,6 +12,7 @@ use crate::connection::{Connection, Version};
 use crate::error::{Error, Violation};
 use crate::event::{Action, Event};
 use crate::handshake::{Answer, Opened, Step};
+use crate::inject::DelayQueue;
 use crate::resume::{Claim, Reply};
 
 impl Session {
@@ -21,6 +22,7 @@ impl Session {
             Step::WantClaim => self.make_claim(),
             Step::Retry(reply) => self.retry(reply),
             Step::Claimed(claim) => self.claimed(claim),
+            Step::Refused => self.count_claim(),
             Step::Open(opened) if self.state == State::Connecting => self.dialed_open(opened),
             Step::Open(opened) => {
                 if let Some(received) = opened.received {
@@ -92,7 +94,8 @@ impl Session {
 
     fn violation(&self, found: &str, expected: &str) -> Error {
         let phase = self.conn.as_ref().map_or("", Connection::phase);
-        Violation { phase, number: 0, found: found.to_owned(), expected: expected.to_owned() }.into()
+        let number = self.conn.as_ref().map_or(0, Connection::frames);
+        Violation { phase, number, found: found.to_owned(), expected: expected.to_owned() }.into()
     }
 
     /// Dialing: the stream is open.
@@ -123,6 +126,12 @@ impl Session {
     pub(super) fn set_open(&mut self) {
         self.state = State::Open;
         self.backoff = Duration::ZERO;
+        self.stats.reconnects += u64::from(self.stats.connects > 0);
+        self.stats.connects += 1;
+        if self.delayed.is_none() && self.local.injected(|injector| injector.delays(self.kind)) == Some(true)
+        {
+            self.delayed = Some(DelayQueue::new());
+        }
         self.once_ready |= self.accepted == Accepted::No;
         self.replacing = false;
         if let Some(conn) = &mut self.conn {
@@ -137,10 +146,18 @@ impl Session {
         self.events.push_back(Event::Open { side, features });
     }
 
-    /// Takes over what the handshake told of the peer.
+    /// Takes over what the handshake told of the peer. Where an earlier session goes on in v2, it told nothing new.
     pub(super) fn take_facts(&mut self) {
-        if let Some(conn) = &self.conn {
-            (self.kind, self.gid) = (conn.facts.kind, conn.facts.gid);
+        let Some(conn) = &mut self.conn else { return };
+        let facts = &mut conn.facts;
+        self.kind = facts.kind;
+        if facts.gid != -1 {
+            self.gid = facts.gid;
+        }
+        if self.version == Version::V2 && facts.peer_features.is_empty() {
+            facts.features = self.features;
+        } else {
+            self.features = facts.features;
         }
     }
 
@@ -154,8 +171,9 @@ impl Session {
             return self.open_claim(&claim);
         }
         self.key = conn.facts.addrs.clone();
-        self.target = redial_target(&conn.facts.addrs, self.version);
-        if self.policy.is_anonymous() {
+        self.target = redial_target(&conn.facts.addrs, self.version, conn.facts.socket);
+        // In v2, whoever wants an earlier session is told that there is none.
+        if self.policy.is_anonymous() && !matches!(claim, Claim::Resume { .. }) {
             return self.open_claim(&claim);
         }
         self.claim = Some(claim);
@@ -221,7 +239,13 @@ impl Session {
 }
 
 /// What to dial when an accepted session must reconnect.
-fn redial_target(addrs: &AddrVec, version: Version) -> EntityAddr {
-    let legacy = |addr: &&EntityAddr| (addr.kind == AddrType::LEGACY) == (version == Version::V1);
-    addrs.0.iter().find(legacy).or_else(|| addrs.0.first()).copied().unwrap_or_default()
+///
+/// An address of that version, if possible of the family in which the peer came.
+fn redial_target(addrs: &AddrVec, version: Version, from: Option<EntityAddr>) -> EntityAddr {
+    let speaks = |addr: &&EntityAddr| (addr.kind == AddrType::LEGACY) == (version == Version::V1);
+    let v4 = |addr: &EntityAddr| addr.ip().map(|ip| ip.is_ipv4());
+    let family = from.as_ref().and_then(v4);
+    let mut speaking = addrs.0.iter().filter(speaks);
+    let same = speaking.clone().find(|addr| v4(addr) == family);
+    same.or_else(|| speaking.next()).or_else(|| addrs.0.first()).copied().unwrap_or_default()
 }

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use super::admission::Admission;
 use super::{Accepted, Session, State};
 use crate::connection::{Connection, Version};
 use crate::error::Error;
 use crate::event::{Action, Event};
+use crate::inject::DelayQueue;
 
 impl Session {
     /// The connection, or the attempt to make one, failed.
@@ -17,6 +19,7 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
+        self.stats.faults += 1;
         if error.is_final() {
             return self.end(Some(error));
         }
@@ -94,6 +97,11 @@ impl Session {
         let links = [self.conn.take().map(|conn| conn.link), self.dial.take()];
         self.actions.extend(links.into_iter().flatten().map(Action::HangUp));
         self.wake = None;
+        // A half-read message returns what it held.
+        self.admission = Admission::default();
+        // What was held back is delivered now: its number counts as received.
+        let delayed = self.delayed.as_mut().map(DelayQueue::flush).unwrap_or_default();
+        self.events.extend(delayed.into_iter().map(Event::Message));
         self.claim = None;
         self.accepted = Accepted::No;
         self.keepalive_answer = None;
@@ -107,11 +115,17 @@ impl Session {
         self.hang_up();
         self.outbox.reset(0);
         self.posted.clear();
-        self.state = State::Closed;
+        self.retire();
         if self.announced {
             self.events.push_back(Event::Discard);
             self.events.push_back(Event::Reset(error));
         }
+    }
+
+    /// It is no more, and its counters go into the messenger's.
+    pub(super) fn retire(&mut self) {
+        self.state = State::Closed;
+        self.local.count_ended(self.stats());
     }
 
     /// The peer has lost the session: both begin anew (session spec §5.5, session2 spec §6.3).
@@ -122,6 +136,9 @@ impl Session {
         let out_seq = if self.version == Version::V1 && dialing { self.local.random() >> 33 } else { 0 };
         self.outbox.reset(out_seq);
         self.in_seq = 0;
+        if let Some(delayed) = &mut self.delayed {
+            drop(delayed.discard());
+        }
         self.ack_due = false;
         self.once_ready = false;
         self.seqs.connect_seq = 0;

@@ -94,7 +94,7 @@ impl Session {
                     return Ok(Placement::Dropped);
                 };
                 let link = conn.link;
-                self.state = State::Closed;
+                self.retire();
                 existing.now = now;
                 if reset {
                     existing.reset_session();

@@ -5,10 +5,12 @@
 use bytes::Buf;
 use cephwire_codec::{Chunks, EntityName, Features, Room};
 
+use super::admission::Admission;
 use super::{Accepted, BATCH_BYTES, BATCH_MESSAGES, Session, State};
-use crate::connection::{Incoming, Item, Version};
+use crate::connection::{Announced, Incoming, Item, Version};
 use crate::error::Error;
 use crate::event::{Event, Received};
+use crate::stats::OVERHEAD;
 
 impl Session {
     /// Decodes what has arrived, until something else must happen first.
@@ -18,11 +20,27 @@ impl Session {
             if self.accepted != Accepted::No {
                 return;
             }
-            let Some(conn) = self.conn.as_mut().filter(|conn| !conn.awaits_answer()) else { return };
-            let posted = &mut self.posted;
-            let mut room = |tid: u64| posted.remove(&tid).map_or(Room::Own, Room::Posted);
-            let result = match conn.next(&self.local, &mut room) {
+            let Self { conn, admission, posted, policy, local, waker, now, .. } = &mut *self;
+            let Some(conn) = conn.as_mut().filter(|conn| !conn.awaits_answer()) else { return };
+            let paused = admission.is_waiting();
+            let mut room = |announced: Announced| {
+                if !admission.admit(*now, announced.len, policy, local, waker) {
+                    return None;
+                }
+                let posted = announced.tid.and_then(|tid| posted.remove(&tid));
+                Some(posted.map_or(Room::Own, Room::Posted))
+            };
+            let next = conn.next(local, &mut room);
+            if paused && !admission.is_waiting() {
+                // The pause was not the peer's.
+                conn.last_active = *now;
+            }
+            let result = match next {
                 Ok(Incoming::More) => return,
+                Ok(Incoming::Full) => {
+                    self.stats.pauses += u64::from(!paused);
+                    return;
+                }
                 Ok(Incoming::Step(step)) => self.step(step),
                 Ok(Incoming::Item(item)) => {
                     self.item(item);
@@ -44,20 +62,43 @@ impl Session {
                     self.outbox.acknowledge(ack);
                 }
                 // A duplicate is dropped, and reading goes on (Ceph stalls); a gap is legal.
+                let len = message.payload_len() as u64;
+                let (permits, stamps) = self.admission.complete(self.now, len);
                 if seq <= self.in_seq {
                     return;
                 }
                 self.in_seq = seq;
                 self.ack_due |= !self.policy.lossy;
+                if self.local.is_black_hole(self.kind) {
+                    return;
+                }
+                self.stats.recv_messages += 1;
+                self.stats.recv_bytes += len + OVERHEAD;
                 let source = source.unwrap_or(EntityName::new(self.kind, self.gid));
-                self.events.push_back(Event::Message(Received { message, seq, source }));
+                self.deliver(Received { message, seq, source, stamps: Some(stamps), permits });
             }
             Item::Ack(seq) if !self.policy.lossy => self.outbox.acknowledge(seq),
-            Item::Ack(_) | Item::Keepalive | Item::Aborted => {}
+            Item::Ack(_) => {}
+            // It returns what it held.
+            Item::Aborted => self.admission = Admission::default(),
+            Item::Keepalive => self.last_keepalive = Some(self.now),
             // Only the newest is answered: floods cost nothing.
-            Item::Keepalive2(stamp) => self.keepalive_answer = Some(stamp),
+            Item::Keepalive2(stamp) => {
+                self.last_keepalive = Some(self.now);
+                self.keepalive_answer = Some(stamp);
+            }
             Item::Keepalive2Ack(stamp) => self.last_keepalive_ack = Some(stamp),
             Item::Close => self.close(false),
+        }
+    }
+
+    /// To the application, at once or held back for a while.
+    fn deliver(&mut self, received: Received) {
+        let Some(delayed) = &mut self.delayed else { return self.events.push_back(Event::Message(received)) };
+        let delay = self.local.injected(|injector| injector.delay()).flatten();
+        delayed.push(self.now, delay, received);
+        while let Some(due) = delayed.pop_due(self.now) {
+            self.events.push_back(Event::Message(due));
         }
     }
 
@@ -70,6 +111,7 @@ impl Session {
         if self.state != State::Open || !conn.is_open() {
             return Ok(());
         }
+        let before = out.remaining();
         let (local, in_seq, lossy) = (&*self.local, self.in_seq, self.policy.lossy);
         if let Some(stamp) = self.keepalive_answer.take() {
             conn.put(local, Item::Keepalive2Ack(stamp), in_seq, out)?;
@@ -92,6 +134,7 @@ impl Session {
         } else if std::mem::take(&mut self.ack_due) {
             conn.put(local, Item::Ack(in_seq), in_seq, out)?;
         }
+        self.stats.send_bytes += (out.remaining() - before) as u64;
         Ok(())
     }
 }
