@@ -8,6 +8,7 @@
 mod v1_accept;
 mod v1_dial;
 mod v2_accept;
+mod v2_compress;
 mod v2_dial;
 mod v2_sign;
 
@@ -42,6 +43,8 @@ pub(crate) enum Step {
     Retry(Reply),
     /// Accepting: the client claims a session.
     Claimed(Claim),
+    /// Accepting: the claim was refused without asking the session.
+    Refused,
     /// The stream is open.
     Open(Opened),
 }
@@ -183,10 +186,30 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// v2: frames may be compressed from here on, both ways.
+    fn set_compression(&mut self, method: v2::Method) {
+        let min_size = self.local.options.compress_min_size;
+        if let Wire::V2 { decoder, encoder } = self.wire {
+            encoder.set_compression(Some(v2::Compression { method, min_size }));
+            decoder.set_compression(Some(method));
+        }
+    }
+
     fn stop_recording(&mut self) {
         if let Wire::V2 { decoder, .. } = self.wire {
             decoder.record(false);
         }
+    }
+
+    /// A frame of v2 that does not come next.
+    fn unexpected(&self, phase: &'static str, frame: &v2::Frame, expected: &str) -> Error {
+        self.wrong(phase, frame.tag().map_or("banner", v2::Tag::name), expected)
+    }
+
+    /// The same for a value.
+    fn wrong(&self, phase: &'static str, found: impl fmt::Display, expected: impl fmt::Display) -> Error {
+        let (found, expected) = (found.to_string(), expected.to_string());
+        Violation { phase, number: self.number, found, expected }.into()
     }
 
     fn violation(&self, phase: &'static str, found: &dyn fmt::Debug, expected: &str) -> Error {

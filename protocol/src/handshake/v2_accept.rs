@@ -5,11 +5,11 @@ use std::fmt;
 use cephwire_codec::v2::{
     AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Frame, Hello, ServerIdent, mode,
 };
-use cephwire_codec::{AddrType, Features, Side};
+use cephwire_codec::{AddrType, EntityAddr, Features, Side};
 
 use super::v2_dial::{agree, banner};
 use super::v2_sign::{Transcript, matches};
-use super::{Answer, Context, Handshake, Next, Step};
+use super::{Answer, Context, Handshake, Next, Step, v2_compress};
 use crate::auth::{self, Server};
 use crate::error::Error;
 use crate::resume::{Claim, Reply};
@@ -21,6 +21,7 @@ pub(crate) enum State {
     /// The server asked for more; with the method and the mode.
     More(Transcript, Box<dyn Server>, u32, u32),
     Sign([u8; 32]),
+    Compression,
     Session,
     /// A claim is being judged.
     Judged,
@@ -43,7 +44,20 @@ impl State {
             Self::Auth(..) => "AUTH_ACCEPTING",
             Self::More(..) => "AUTH_ACCEPTING_MORE",
             Self::Sign(_) => "AUTH_ACCEPTING_SIGN",
+            Self::Compression => "COMPRESSION_ACCEPTING",
             Self::Session | Self::Judged => "SESSION_ACCEPTING",
+        }
+    }
+
+    fn expected(&self) -> &'static str {
+        match self {
+            Self::Banner(_) => "banner",
+            Self::Hello(_) => "HELLO",
+            Self::Auth(..) => "AUTH_REQUEST",
+            Self::More(..) => "AUTH_REQUEST_MORE",
+            Self::Sign(_) => "AUTH_SIGNATURE",
+            Self::Compression => "COMPRESSION_REQUEST",
+            Self::Session | Self::Judged => "CLIENT_IDENT or SESSION_RECONNECT",
         }
     }
 
@@ -54,7 +68,7 @@ impl State {
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self, frame) {
             (Self::Banner(mut transcript), Frame::Banner(theirs)) => {
-                context.set_revision(agree(&theirs, context)?);
+                agree(&theirs, context)?;
                 let entity_type = context.local.name().kind;
                 let peer_addr = context.facts.socket.unwrap_or_default();
                 transcript.put(&Frame::Hello(Hello { entity_type, peer_addr }), context)?;
@@ -74,12 +88,15 @@ impl State {
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
                 if !matches(&expected, &found) {
-                    return Err(context.violation(
-                        "AUTH_ACCEPTING_SIGN",
-                        &"a wrong signature",
-                        "the right one",
-                    ));
+                    return Err(context.wrong("AUTH_ACCEPTING_SIGN", "a wrong signature", "the right one"));
                 }
+                let negotiated = v2_compress::is_negotiated(context);
+                next(if negotiated { Self::Compression } else { Self::Session }, Step::Quiet)
+            }
+            (Self::Compression, Frame::CompressionRequest(request)) => {
+                let done = v2_compress::answer(&request, context);
+                context.put_v2(&Frame::CompressionDone(done))?;
+                v2_compress::settle(done, context)?;
                 next(Self::Session, Step::Quiet)
             }
             (Self::Session, Frame::ClientIdent(ident)) => identified(ident, context),
@@ -94,9 +111,7 @@ impl State {
                 };
                 next(Self::Judged, Step::Claimed(claim))
             }
-            (state, frame) => {
-                Err(context.violation(state.phase(), &frame, "what comes next in the handshake"))
-            }
+            (state, frame) => Err(context.unexpected(state.phase(), &frame, state.expected())),
         }
     }
 
@@ -200,19 +215,19 @@ fn answer_auth(
 /// CLIENT_IDENT, rules 1 to 5 of the session2 spec §5.1.
 fn identified(ident: ClientIdent, context: &mut Context<'_>) -> Next {
     let phase = "SESSION_ACCEPTING";
-    let blank = |addr: &cephwire_codec::EntityAddr| addr.kind == AddrType::NONE && addr.socket.is_none();
-    if ident.addrs.0.first().is_none_or(blank) {
-        return Err(context.violation(phase, &ident.addrs, "an address of the client"));
+    if ident.addrs.0.first().is_none_or(|addr| *addr == EntityAddr::default()) {
+        return Err(context.wrong(phase, "CLIENT_IDENT without an address", "the client's addresses"));
     }
-    if ident.target.kind == AddrType::ANY || !context.local.v2_addrs().0.contains(&ident.target) {
-        return Err(context.violation(phase, &ident.target, "an address of this server"));
+    let own = context.local.v2_addrs();
+    if ident.target.kind == AddrType::ANY || !own.0.contains(&ident.target) {
+        return Err(context.wrong(phase, format_args!("CLIENT_IDENT for {}", ident.target), own));
     }
     let policy = &context.facts.policy;
     let required = policy.features_required.union(Features::MSG_ADDR2);
     let missing = Features(required.0 & !ident.features_supported.0);
     if !missing.is_empty() {
         context.put_v2(&Frame::IdentMissingFeatures(missing))?;
-        return next(State::Session, Step::Quiet);
+        return next(State::Session, Step::Refused);
     }
     let features = ident.features_supported.intersection(policy.features_supported);
     let facts = &mut context.facts;

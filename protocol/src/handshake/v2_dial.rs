@@ -6,7 +6,7 @@ use cephwire_codec::v2::{AuthRequest, Banner, ClientIdent, Frame, Hello, Revisio
 use cephwire_codec::{Features, MsgrFeatures, Side};
 
 use super::v2_sign::{Transcript, matches};
-use super::{Context, Handshake, Next, Opened, Step};
+use super::{Context, Handshake, Next, Opened, Step, v2_compress};
 use crate::auth::Client;
 use crate::error::{Denied, Error, Incompatible};
 use crate::resume::{Claim, Reply};
@@ -14,13 +14,30 @@ use crate::resume::{Claim, Reply};
 pub(crate) enum State {
     Banner(Transcript),
     Hello(Transcript),
-    Auth(Transcript, Box<dyn Client>, u32),
+    Auth(Transcript, Box<dyn Client>, Offer),
     Sign([u8; 32]),
+    Compression,
     Claim,
     /// CLIENT_IDENT is sent.
     Connecting,
     /// SESSION_RECONNECT is sent.
     Reconnecting,
+}
+
+/// What was asked for last.
+pub(crate) struct Offer {
+    method: u32,
+    modes: Vec<u32>,
+    /// The server wanted another step already.
+    more: bool,
+}
+
+impl Offer {
+    /// The server's refusal, in its words and the own ones.
+    fn denied(&self) -> Denied {
+        let (offered_methods, offered_modes) = (vec![self.method], self.modes.clone());
+        Denied { offered_methods, offered_modes, ..Denied::default() }
+    }
 }
 
 impl State {
@@ -36,15 +53,29 @@ impl State {
             Self::Hello(_) => "HELLO_CONNECTING",
             Self::Auth(..) => "AUTH_CONNECTING",
             Self::Sign(_) => "AUTH_CONNECTING_SIGN",
+            Self::Compression => "COMPRESSION_CONNECTING",
             Self::Claim | Self::Connecting => "SESSION_CONNECTING",
             Self::Reconnecting => "SESSION_RECONNECTING",
+        }
+    }
+
+    fn expected(&self) -> &'static str {
+        match self {
+            Self::Banner(_) => "banner",
+            Self::Hello(_) => "HELLO",
+            Self::Auth(..) => "AUTH_BAD_METHOD, AUTH_REPLY_MORE or AUTH_DONE",
+            Self::Sign(_) => "AUTH_SIGNATURE",
+            Self::Compression => "COMPRESSION_DONE",
+            Self::Claim => "nothing",
+            Self::Connecting => "SERVER_IDENT, IDENT_MISSING_FEATURES or WAIT",
+            Self::Reconnecting => "SESSION_RECONNECT_OK, _RESET, _RETRY, _RETRY_GLOBAL or WAIT",
         }
     }
 
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self, frame) {
             (Self::Banner(mut transcript), Frame::Banner(theirs)) => {
-                context.set_revision(agree(&theirs, context)?);
+                agree(&theirs, context)?;
                 let entity_type = context.local.name().kind;
                 let peer_addr = context.facts.socket.unwrap_or_default();
                 transcript.put(&Frame::Hello(Hello { entity_type, peer_addr }), context)?;
@@ -59,46 +90,33 @@ impl State {
                     context.local.learn_addr(ip);
                 }
                 let client = context.local.auth().client(expected);
-                request(transcript, client, &[], context)
+                request(transcript, client, None, context)
             }
-            (Self::Auth(transcript, client, method), Frame::AuthBadMethod(refusal)) => {
-                let denied = || Denied {
+            (Self::Auth(transcript, client, offer), Frame::AuthBadMethod(refusal)) => {
+                let denied = Denied {
                     result: refusal.result,
-                    offered_methods: vec![method],
-                    offered_modes: context.local.options.modes.clone(),
-                    allowed_methods: refusal.allowed_methods.clone(),
-                    allowed_modes: refusal.allowed_modes.clone(),
+                    allowed_methods: refusal.allowed_methods,
+                    allowed_modes: refusal.allowed_modes,
                     is_final: true,
+                    ..offer.denied()
                 };
-                let denied = denied();
-                if refusal.method != method {
+                // After a step the server goes on waiting for the next one, and takes no other method.
+                if refusal.method != offer.method || offer.more {
                     return Err(denied.into());
                 }
-                let others: Vec<u32> =
-                    refusal.allowed_methods.iter().copied().filter(|m| *m != method).collect();
-                if others.is_empty() {
-                    return Err(denied.into());
-                }
-                request(transcript, client, &others, context)
+                request(transcript, client, Some(denied), context)
             }
-            (Self::Auth(mut transcript, mut client, method), Frame::AuthReplyMore(payload)) => {
+            (Self::Auth(mut transcript, mut client, offer), Frame::AuthReplyMore(payload)) => {
+                transcript.hear(context)?;
                 let answer = client.more(&payload)?;
                 transcript.put(&Frame::AuthRequestMore(answer), context)?;
-                next(Self::Auth(transcript, client, method), Step::Quiet)
+                next(Self::Auth(transcript, client, Offer { more: true, ..offer }), Step::Quiet)
             }
-            (Self::Auth(mut transcript, mut client, method), Frame::AuthDone(done)) => {
+            (Self::Auth(mut transcript, mut client, offer), Frame::AuthDone(done)) => {
                 transcript.hear(context)?;
-                if !context.local.options.modes.contains(&done.mode) {
+                if !offer.modes.contains(&done.mode) {
                     // Ceph's client takes any; a mode that was not offered is a downgrade.
-                    let offered_modes = context.local.options.modes.clone();
-                    let (offered_methods, allowed_modes) = (vec![method], vec![done.mode]);
-                    return Err(Denied {
-                        offered_methods,
-                        offered_modes,
-                        allowed_modes,
-                        ..Denied::default()
-                    }
-                    .into());
+                    return Err(Denied { allowed_modes: vec![done.mode], ..offer.denied() }.into());
                 }
                 let secrets = client.done(done.global_id, done.mode, &done.payload)?;
                 let expected = transcript.sign(&secrets, done.mode, Side::Client, context)?;
@@ -106,18 +124,24 @@ impl State {
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
                 if !matches(&expected, &found) {
-                    return Err(context.violation(
-                        "AUTH_CONNECTING_SIGN",
-                        &"a wrong signature",
-                        "the right one",
-                    ));
+                    return Err(context.wrong("AUTH_CONNECTING_SIGN", "a wrong signature", "the right one"));
                 }
+                if !v2_compress::is_negotiated(context) {
+                    return next(Self::Claim, Step::WantClaim);
+                }
+                let request = v2_compress::request(context);
+                context.put_v2(&Frame::CompressionRequest(request))?;
+                next(Self::Compression, Step::Quiet)
+            }
+            (Self::Compression, Frame::CompressionDone(done)) => {
+                v2_compress::settle(done, context)?;
                 next(Self::Claim, Step::WantClaim)
             }
             (Self::Connecting, Frame::ServerIdent(ident)) => {
                 let target = context.facts.socket.unwrap_or_default();
                 if !ident.addrs.0.contains(&target) {
-                    return Err(context.violation("SESSION_CONNECTING", &ident.addrs, "the address dialed"));
+                    let found = format_args!("SERVER_IDENT of {}", ident.addrs);
+                    return Err(context.wrong("SESSION_CONNECTING", found, target));
                 }
                 let required = context.facts.policy.features_required.union(Features::MSG_ADDR2);
                 let missing = Features(required.0 & !ident.features_supported.0);
@@ -154,9 +178,7 @@ impl State {
             (Self::Reconnecting, Frame::SessionRetryGlobal(seq)) => {
                 next(Self::Claim, Step::Retry(Reply::RetryGlobal(seq)))
             }
-            (state, frame) => {
-                Err(context.violation(state.phase(), &frame, "what comes next in the handshake"))
-            }
+            (state, frame) => Err(context.unexpected(state.phase(), &frame, state.expected())),
         }
     }
 
@@ -200,40 +222,60 @@ fn next(state: State, step: Step) -> Next {
     Ok((Some(Handshake::V2Dial(state)), step))
 }
 
+/// Asks with the first method, or, after a refusal, with the next one that the server allows.
 fn request(
     mut transcript: Transcript,
     mut client: Box<dyn Client>,
-    allowed: &[u32],
+    refused: Option<Denied>,
     context: &mut Context<'_>,
 ) -> Next {
-    let Some(opening) = client.open(allowed)? else {
-        return Err(Denied { is_final: true, ..Denied::default() }.into());
+    transcript.hear(context)?;
+    let opening = match &refused {
+        None => client.open(&[])?,
+        Some(refused) => {
+            let others = |method: &&u32| !refused.offered_methods.contains(*method);
+            let others: Vec<u32> = refused.allowed_methods.iter().filter(others).copied().collect();
+            // Whatever the client says: the refusal tells more.
+            if others.is_empty() { None } else { client.open(&others).ok().flatten() }
+        }
     };
-    let preferred_modes: Vec<u32> = match opening.method {
-        // Without a secret there is nothing to encrypt with.
-        cephwire_codec::v2::method::NONE => vec![mode::CRC],
-        _ => context.local.options.modes.clone(),
+    let Some(opening) = opening else {
+        return Err(refused.unwrap_or(Denied { is_final: true, ..Denied::default() }).into());
     };
-    let method = opening.method;
+    // Without a secret there is nothing to encrypt with.
+    let none = opening.method == cephwire_codec::v2::method::NONE;
+    let modes = &context.local.options.modes;
+    let modes: Vec<u32> = modes.iter().copied().filter(|mode| !none || *mode == mode::CRC).collect();
+    let offer = Offer { method: opening.method, modes, more: false };
+    if offer.modes.is_empty() {
+        return Err(Denied { is_final: true, ..offer.denied() }.into());
+    }
+    let (method, preferred_modes) = (offer.method, offer.modes.clone());
     let request = AuthRequest { method, preferred_modes, payload: opening.payload };
     transcript.put(&Frame::AuthRequest(request), context)?;
-    next(State::Auth(transcript, client, method), Step::Quiet)
+    next(State::Auth(transcript, client, offer), Step::Quiet)
 }
 
 /// The own banner.
 pub(super) fn banner(context: &Context<'_>) -> Banner {
-    let supported = if context.local.options.revision_1 { MsgrFeatures::REVISION_1 } else { MsgrFeatures(0) };
+    let options = &context.local.options;
+    let bit = |on: bool, feature| if on { feature } else { MsgrFeatures(0) };
+    let supported = bit(options.revision_1, MsgrFeatures::REVISION_1)
+        | bit(!options.compression.is_empty(), MsgrFeatures::COMPRESSION);
     Banner { supported, required: MsgrFeatures(0) }
 }
 
 /// What both banners together mean.
-pub(super) fn agree(theirs: &Banner, context: &Context<'_>) -> Result<Revision, Error> {
+pub(super) fn agree(theirs: &Banner, context: &mut Context<'_>) -> Result<(), Error> {
     let ours = banner(context);
     if !ours.supported.contains(theirs.required) || !theirs.supported.contains(ours.required) {
         return Err(Incompatible::Msgr { supported: theirs.supported, required: theirs.required }.into());
     }
     let both = theirs.supported.intersection(ours.supported);
-    Ok(if both.contains(MsgrFeatures::REVISION_1) { Revision::V2_1 } else { Revision::V2_0 })
+    context.facts.msgr_features = both;
+    let revision = if both.contains(MsgrFeatures::REVISION_1) { Revision::V2_1 } else { Revision::V2_0 };
+    context.set_revision(revision);
+    Ok(())
 }
 
 impl fmt::Debug for State {

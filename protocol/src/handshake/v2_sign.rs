@@ -5,7 +5,7 @@ use cephwire_codec::v2::{Frame, Keys, mode};
 
 use super::Context;
 use crate::auth::Secrets;
-use crate::error::{Denied, Error, Violation};
+use crate::error::{Denied, Error};
 
 /// The most that a handshake may say before it is signed.
 const TRANSCRIPT_MOST: usize = 128 << 10;
@@ -35,9 +35,8 @@ impl Transcript {
         if len <= TRANSCRIPT_MOST {
             return Ok(());
         }
-        let (phase, number) = ("authentication", context.number);
-        let (found, expected) = (format!("{len} bytes"), format!("at most {TRANSCRIPT_MOST}"));
-        Err(Violation { phase, number, found, expected }.into())
+        let (found, expected) = (format_args!("{len} bytes"), format_args!("at most {TRANSCRIPT_MOST}"));
+        Err(context.wrong("authentication", found, expected))
     }
 
     /// Authentication is done: switches to the mode, sends the own signature, and returns what the peer's must be.
@@ -49,6 +48,7 @@ impl Transcript {
         context: &mut Context<'_>,
     ) -> Result<[u8; 32], Error> {
         context.stop_recording();
+        context.facts.mode = connection_mode;
         if connection_mode == mode::SECURE {
             // Without a secret there is no secure mode, whatever was agreed. (Ceph's monitors abort.)
             let keys = Keys::from_secret(&secrets.connection_secret).map_err(|_| {
