@@ -1,0 +1,156 @@
+//! Two lossless peers dial each other: whose connection is it in the end?
+//!
+//! Crimson runs the halves that fit the addresses; here both are run, with the nonces swapped.
+
+use cephwire_protocol::Policy;
+use cephwire_protocol::Version::{self, V1, V2};
+
+use crate::rig::{
+    ANY, Break, Cast, Rig, Tag, at, block, client_points, closed, each, established, fault, read, replaced,
+    server_points, write,
+};
+
+fn rig(version: Version, peer_wins: bool, plan: &[Break]) -> Rig {
+    let cast = Cast::new(version, Policy::lossless_peer(), Policy::lossless_peer());
+    Rig::new(&Cast { peer_wins, ..cast }, plan)
+}
+
+/// `test_v2_peer_wins`: a plain connection.
+#[test]
+fn plain() {
+    for (version, peer_wins) in [(V2, false), (V2, true), (V1, false), (V1, true)] {
+        let mut rig = rig(version, peer_wins, &[]);
+        rig.connect_peer();
+        rig.wait_results(1);
+        rig.expect(&[established().c(1, 1, 0, 1)]);
+    }
+}
+
+/// `test_v2_racing_connect_win`.
+#[test]
+fn connect_win() {
+    for version in [V2, V1] {
+        let points = server_points(version).into_iter().chain([read(Tag::ClientIdent)]);
+        each(&at(points.map(|point| block(point, 1))), |plan| {
+            let mut rig = rig(version, false, plan);
+            rig.peer_send_me();
+            rig.peer_connect_me();
+            rig.wait_blocked();
+            rig.send_peer();
+            rig.connect_peer();
+            rig.wait_established();
+            rig.unblock();
+            rig.wait_results(2);
+            rig.expect(&[closed().a(1, ANY, ANY, 0), established().c(1, 1, 0, 1)]);
+            assert_eq!(rig.lost(), 0);
+        });
+    }
+}
+
+/// `test_v2_racing_connect_lose`.
+#[test]
+fn connect_lose() {
+    for version in [V2, V1] {
+        let points = client_points(version).into_iter().chain([write(Tag::ClientIdent)]);
+        each(&at(points.map(|point| block(point, 1))), |plan| {
+            let mut rig = rig(version, true, plan);
+            rig.send_peer();
+            rig.connect_peer();
+            rig.wait_blocked();
+            rig.peer_send_me();
+            rig.peer_connect_me();
+            rig.wait_replaced(1);
+            rig.unblock();
+            rig.wait_results(2);
+            rig.expect(&[established().c(1, ANY, ANY, 0).a(0, 0, 0, 1), replaced().a(1, 1, 0, 0)]);
+            assert_eq!(rig.lost(), 0);
+        });
+    }
+}
+
+/// `test_v2_racing_reconnect_win`. In v1 it does not depend on the addresses: both are tried.
+#[test]
+fn reconnect_win() {
+    for (version, peer_wins) in [(V2, false), (V1, false), (V1, true)] {
+        let points = server_points(version).into_iter().map(|point| block(point, 2));
+        let points = points.chain([block(read(Tag::Reconnect), 1)]);
+        let plans: Vec<_> = points.map(|point| vec![fault(read(Tag::Message)), point]).collect();
+        each(&plans, |plan| {
+            let mut rig = rig(version, peer_wins, plan);
+            rig.peer_send_me();
+            rig.peer_connect_me();
+            rig.wait_blocked();
+            rig.send_peer();
+            rig.wait_established();
+            rig.unblock();
+            rig.wait_results(2);
+            rig.expect(&[established().c(1, 0, 1, 1).a(1, 1, 0, 1), closed().a(1, ANY, ANY, 0)]);
+            assert_eq!(rig.lost(), 0);
+        });
+    }
+}
+
+/// `test_v2_racing_reconnect_lose`. In v1 it does not depend on the addresses: both are tried.
+#[test]
+fn reconnect_lose() {
+    for (version, peer_wins) in [(V2, true), (V1, true), (V1, false)] {
+        let points = client_points(version).into_iter().map(|point| block(point, 2));
+        let points = points.chain([block(write(Tag::Reconnect), 1)]);
+        let plans: Vec<_> = points.map(|point| vec![fault(write(Tag::Message)), point]).collect();
+        each(&plans, |plan| {
+            let mut rig = rig(version, peer_wins, plan);
+            rig.send_peer();
+            rig.connect_peer();
+            rig.wait_blocked();
+            rig.peer_send_me();
+            rig.wait_replaced(1);
+            rig.unblock();
+            rig.wait_results(2);
+            rig.expect(&[established().c(2, ANY, ANY, 1).a(0, 0, 0, 1), replaced().a(1, 0, 1, 0)]);
+            assert_eq!(rig.lost(), 0);
+        });
+    }
+}
+
+/// `test_v2_racing_connect_reconnect_lose`: Peer answered, but Test never saw it; Peer reconnects while Test connects.
+/// v2 has a reset round, as Test does not know Peer's cookie; v1 takes the connection over at once (row 18).
+#[test]
+fn connect_reconnect_lose() {
+    for (version, idents) in [(V2, 1), (V1, 0)] {
+        each(&[vec![fault(read(Tag::ServerIdent)), block(write(Tag::ClientIdent), 2)]], |plan| {
+            for peer_wins in [true, false] {
+                let mut rig = rig(version, peer_wins, plan);
+                rig.send_peer();
+                rig.connect_peer();
+                rig.wait_blocked();
+                rig.peer_send_me();
+                rig.wait_replaced(1);
+                rig.unblock();
+                rig.wait_results(2);
+                rig.expect(&[established().c(2, 2, 0, 0).a(0, 0, 0, 1), replaced().a(1, idents, 1, 0)]);
+                assert_eq!(rig.lost(), 0);
+            }
+        });
+    }
+}
+
+/// `test_v2_racing_connect_reconnect_win`.
+#[test]
+fn connect_reconnect_win() {
+    for version in [V2, V1] {
+        each(&[vec![fault(read(Tag::ServerIdent)), block(read(Tag::Reconnect), 1)]], |plan| {
+            for peer_wins in [false, true] {
+                let mut rig = rig(version, peer_wins, plan);
+                rig.peer_send_me();
+                rig.connect_peer();
+                rig.wait_blocked();
+                rig.send_peer();
+                rig.wait_established();
+                rig.unblock();
+                rig.wait_results(2);
+                rig.expect(&[established().c(2, 2, 0, 1), closed().a(1, 0, 1, 0)]);
+                assert_eq!(rig.lost(), 0);
+            }
+        });
+    }
+}
