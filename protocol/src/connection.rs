@@ -98,6 +98,9 @@ pub(crate) struct Connection {
     handshake: Option<Handshake>,
     /// Encoded bytes of the handshake that wait for the socket.
     out: Chunks,
+    /// Something of it was handed out, and has reached the kernel.
+    handed_out: bool,
+    written: bool,
     /// Frames received, for the errors.
     frames: u64,
     pub(crate) claims: u32,
@@ -193,8 +196,19 @@ impl Connection {
         };
         let ready_by = now + local.options.ready_timeout;
         let (out, frames, claims, last_active) = (Chunks::new(), 0, 0, now);
-        let mut this =
-            Self { link, facts, wire, handshake: None, out, frames, claims, ready_by, last_active };
+        let mut this = Self {
+            link,
+            facts,
+            wire,
+            handshake: None,
+            out,
+            handed_out: false,
+            written: false,
+            frames,
+            claims,
+            ready_by,
+            last_active,
+        };
         let mut context = Context::new(local, &mut this.wire, &mut this.out, &mut this.facts);
         let handshake = Handshake::begin(version, side, &mut context)?;
         this.handshake = Some(handshake);
@@ -220,9 +234,14 @@ impl Connection {
         self.handshake.is_none()
     }
 
-    /// Whether nothing was said yet, not even the own banner.
+    /// Everything handed out has reached the kernel.
+    pub(crate) fn confirm(&mut self) {
+        self.written |= self.handed_out;
+    }
+
+    /// Whether nothing was said yet: not even the own banner has reached the kernel.
     pub(crate) fn is_silent(&self) -> bool {
-        self.frames == 0 && self.out.has_remaining()
+        self.frames == 0 && !self.written
     }
 
     pub(crate) fn recv_buf(&mut self) -> BytesMut {
@@ -394,6 +413,7 @@ impl Connection {
 
     /// Moves the handshake's bytes to `out`.
     pub(crate) fn transmit(&mut self, out: &mut Chunks) {
+        self.handed_out |= self.out.has_remaining();
         while self.out.has_remaining() {
             let chunk = self.out.chunk();
             out.put_slice(chunk);

@@ -429,7 +429,7 @@ impl Session {
     /// The session does not own that link any more.
     pub fn poll_transmit(&mut self, now: Instant, link: LinkId, out: &mut Chunks) -> Result<(), Stale> {
         self.now = now;
-        self.owned(link)?;
+        self.owned(link)?.confirm();
         if self.accepted == Accepted::HandedOut {
             self.accepted = Accepted::No;
             self.announce(Side::Server);
