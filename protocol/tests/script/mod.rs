@@ -22,6 +22,8 @@
     reason = "tests"
 )]
 
+pub(crate) mod v2;
+
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
@@ -32,7 +34,8 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 use cephwire_protocol::auth::{AllowAll, Auth};
 use cephwire_protocol::codec::{
-    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Header, Message, MessageType, v1, v2,
+    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Header, Message, MessageType, v1 as codec1,
+    v2 as codec2,
 };
 use cephwire_protocol::{
     Action, Event, LinkId, Local, Messenger, Options, Placement, Policies, Policy, Session, Version,
@@ -51,26 +54,26 @@ pub(crate) trait Dialect {
 /// v1: the test says with `decoder.expect` what comes next, and sets the framing of both.
 #[derive(Debug)]
 pub(crate) struct V1 {
-    pub(crate) decoder: v1::Decoder,
-    pub(crate) encoder: v1::Encoder,
+    pub(crate) decoder: codec1::Decoder,
+    pub(crate) encoder: codec1::Encoder,
 }
 
 /// v2: the test sets revision, keys and compression of both.
 #[derive(Debug)]
 pub(crate) struct V2 {
-    pub(crate) decoder: v2::Decoder,
-    pub(crate) encoder: v2::Encoder,
+    pub(crate) decoder: codec2::Decoder,
+    pub(crate) encoder: codec2::Encoder,
 }
 
 impl Dialect for V1 {
     const VERSION: Version = Version::V1;
-    type Frame = v1::Frame;
+    type Frame = codec1::Frame;
 
     fn new() -> Self {
-        Self { decoder: v1::Decoder::new(), encoder: v1::Encoder::new() }
+        Self { decoder: codec1::Decoder::new(), encoder: codec1::Encoder::new() }
     }
 
-    fn encode(&mut self, frame: &v1::Frame) -> Vec<u8> {
+    fn encode(&mut self, frame: &codec1::Frame) -> Vec<u8> {
         let mut out = Chunks::new();
         self.encoder.encode(frame, &mut out).expect("encodable");
         out.copy_to_bytes(out.remaining()).to_vec()
@@ -80,20 +83,20 @@ impl Dialect for V1 {
         self.decoder.feed(bytes);
     }
 
-    fn decode(&mut self) -> Option<v1::Frame> {
+    fn decode(&mut self) -> Option<codec1::Frame> {
         self.decoder.next_frame().expect("well-formed")
     }
 }
 
 impl Dialect for V2 {
     const VERSION: Version = Version::V2;
-    type Frame = v2::Frame;
+    type Frame = codec2::Frame;
 
     fn new() -> Self {
-        Self { decoder: v2::Decoder::new(), encoder: v2::Encoder::new() }
+        Self { decoder: codec2::Decoder::new(), encoder: codec2::Encoder::new() }
     }
 
-    fn encode(&mut self, frame: &v2::Frame) -> Vec<u8> {
+    fn encode(&mut self, frame: &codec2::Frame) -> Vec<u8> {
         let mut out = Chunks::new();
         self.encoder.encode(frame, &mut out).expect("encodable");
         out.copy_to_bytes(out.remaining()).to_vec()
@@ -103,7 +106,7 @@ impl Dialect for V2 {
         self.decoder.feed(bytes);
     }
 
-    fn decode(&mut self) -> Option<v2::Frame> {
+    fn decode(&mut self) -> Option<codec2::Frame> {
         self.decoder.next_frame().expect("well-formed")
     }
 }
@@ -327,6 +330,30 @@ impl Host {
     /// What the application of this session was told since the last call.
     pub(crate) fn events(&self, session: usize) -> Vec<Event> {
         self.state().events[session].drain(..).collect()
+    }
+
+    /// The errors that this session's application was told of, as text, since the last call.
+    pub(crate) fn errors(&self, session: usize) -> Vec<String> {
+        let error = |event| match event {
+            Event::Trouble(error) | Event::Reset(Some(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        self.events(session).into_iter().filter_map(error).collect()
+    }
+
+    /// The names of what this session's application was told since the last call; of messages, their tids.
+    pub(crate) fn told(&self, session: usize) -> Vec<String> {
+        let name = |event| match event {
+            Event::Message(received) => format!("message {}", received.message.header.tid),
+            Event::Open { side, .. } => format!("open {side:?}"),
+            Event::Discard => "discard".to_owned(),
+            Event::Reset(_) => "reset".to_owned(),
+            Event::RemoteReset => "remote reset".to_owned(),
+            Event::Refused => "refused".to_owned(),
+            Event::Trouble(_) => "trouble".to_owned(),
+            _ => "something else".to_owned(),
+        };
+        self.events(session).into_iter().map(name).collect()
     }
 
     /// What became of the newcomers so far.
