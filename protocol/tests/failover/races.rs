@@ -1,25 +1,33 @@
 //! Two lossless peers dial each other: whose connection is it in the end?
 //!
-//! Crimson runs the halves that fit the addresses; here both are run, with the nonces swapped.
+//! Crimson runs the halves that fit the addresses; here both are run, with the nonces swapped. Its applications are
+//! slower than the network; here they are also tried faster.
 
 use cephwire_protocol::Policy;
 use cephwire_protocol::Version::{self, V1, V2};
 
 use crate::rig::{
-    ANY, Break, Cast, Rig, Tag, at, block, client_points, closed, each, established, fault, read, replaced,
+    self, ANY, Break, Cast, Rig, Tag, at, block, client_points, closed, established, fault, read, replaced,
     server_points, write,
 };
 
-fn rig(version: Version, peer_wins: bool, plan: &[Break]) -> Rig {
+fn rig(version: Version, peer_wins: bool, slow: bool, plan: &[Break]) -> Rig {
     let cast = Cast::new(version, Policy::lossless_peer(), Policy::lossless_peer());
-    Rig::new(&Cast { peer_wins, ..cast }, plan)
+    Rig::new(&Cast { peer_wins, slow, ..cast }, plan)
+}
+
+/// Each plan with fast applications and with slow ones.
+fn each(plans: &[Vec<Break>], scenario: impl Fn(&[Break], bool)) {
+    for slow in [false, true] {
+        rig::each(plans, |plan| scenario(plan, slow));
+    }
 }
 
 /// `test_v2_peer_wins`: a plain connection.
 #[test]
 fn plain() {
     for (version, peer_wins) in [(V2, false), (V2, true), (V1, false), (V1, true)] {
-        let mut rig = rig(version, peer_wins, &[]);
+        let mut rig = rig(version, peer_wins, false, &[]);
         rig.connect_peer();
         rig.wait_results(1);
         rig.expect(&[established().c(1, 1, 0, 1)]);
@@ -31,8 +39,8 @@ fn plain() {
 fn connect_win() {
     for version in [V2, V1] {
         let points = server_points(version).into_iter().chain([read(Tag::ClientIdent)]);
-        each(&at(points.map(|point| block(point, 1))), |plan| {
-            let mut rig = rig(version, false, plan);
+        each(&at(points.map(|point| block(point, 1))), |plan, slow| {
+            let mut rig = rig(version, false, slow, plan);
             rig.peer_send_me();
             rig.peer_connect_me();
             rig.wait_blocked();
@@ -52,8 +60,8 @@ fn connect_win() {
 fn connect_lose() {
     for version in [V2, V1] {
         let points = client_points(version).into_iter().chain([write(Tag::ClientIdent)]);
-        each(&at(points.map(|point| block(point, 1))), |plan| {
-            let mut rig = rig(version, true, plan);
+        each(&at(points.map(|point| block(point, 1))), |plan, slow| {
+            let mut rig = rig(version, true, slow, plan);
             rig.send_peer();
             rig.connect_peer();
             rig.wait_blocked();
@@ -75,8 +83,8 @@ fn reconnect_win() {
         let points = server_points(version).into_iter().map(|point| block(point, 2));
         let points = points.chain([block(read(Tag::Reconnect), 1)]);
         let plans: Vec<_> = points.map(|point| vec![fault(read(Tag::Message)), point]).collect();
-        each(&plans, |plan| {
-            let mut rig = rig(version, peer_wins, plan);
+        each(&plans, |plan, slow| {
+            let mut rig = rig(version, peer_wins, slow, plan);
             rig.peer_send_me();
             rig.peer_connect_me();
             rig.wait_blocked();
@@ -97,8 +105,8 @@ fn reconnect_lose() {
         let points = client_points(version).into_iter().map(|point| block(point, 2));
         let points = points.chain([block(write(Tag::Reconnect), 1)]);
         let plans: Vec<_> = points.map(|point| vec![fault(write(Tag::Message)), point]).collect();
-        each(&plans, |plan| {
-            let mut rig = rig(version, peer_wins, plan);
+        each(&plans, |plan, slow| {
+            let mut rig = rig(version, peer_wins, slow, plan);
             rig.send_peer();
             rig.connect_peer();
             rig.wait_blocked();
@@ -117,9 +125,9 @@ fn reconnect_lose() {
 #[test]
 fn connect_reconnect_lose() {
     for (version, idents) in [(V2, 1), (V1, 0)] {
-        each(&[vec![fault(read(Tag::ServerIdent)), block(write(Tag::ClientIdent), 2)]], |plan| {
+        each(&[vec![fault(read(Tag::ServerIdent)), block(write(Tag::ClientIdent), 2)]], |plan, slow| {
             for peer_wins in [true, false] {
-                let mut rig = rig(version, peer_wins, plan);
+                let mut rig = rig(version, peer_wins, slow, plan);
                 rig.send_peer();
                 rig.connect_peer();
                 rig.wait_blocked();
@@ -138,9 +146,9 @@ fn connect_reconnect_lose() {
 #[test]
 fn connect_reconnect_win() {
     for version in [V2, V1] {
-        each(&[vec![fault(read(Tag::ServerIdent)), block(read(Tag::Reconnect), 1)]], |plan| {
+        each(&[vec![fault(read(Tag::ServerIdent)), block(read(Tag::Reconnect), 1)]], |plan, slow| {
             for peer_wins in [false, true] {
-                let mut rig = rig(version, peer_wins, plan);
+                let mut rig = rig(version, peer_wins, slow, plan);
                 rig.peer_send_me();
                 rig.connect_peer();
                 rig.wait_blocked();

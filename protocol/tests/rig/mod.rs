@@ -60,6 +60,7 @@ struct Op {
 /// A scenario.
 pub(crate) struct Rig {
     version: Version,
+    slow: bool,
     now: Instant,
     start: Instant,
     nodes: [Node; 2],
@@ -86,11 +87,13 @@ pub(crate) struct Cast {
     pub(crate) peer: Policy,
     /// Whether Peer's address is the smaller one, so that its connections win races.
     pub(crate) peer_wins: bool,
+    /// Whether the applications are slower than the network when a connection stands still.
+    pub(crate) slow: bool,
 }
 
 impl Cast {
     pub(crate) fn new(version: Version, test: Policy, peer: Policy) -> Self {
-        Self { version, test, peer, peer_wins: false }
+        Self { version, test, peer, peer_wins: false, slow: false }
     }
 }
 
@@ -104,6 +107,7 @@ impl Rig {
         ];
         Self {
             version: cast.version,
+            slow: cast.slow,
             now,
             start: now,
             nodes,
@@ -194,9 +198,12 @@ impl Rig {
         self.now = end;
     }
 
-    /// Until a connection stands still.
+    /// Until a connection stands still; what is under way elsewhere arrives first if the cast is slow.
     pub(crate) fn wait_blocked(&mut self) {
         self.wait("blocked", |rig| !rig.held.is_empty());
+        if self.slow {
+            self.sleep(SETTLE);
+        }
     }
 
     /// Until all ops have arrived and Test's application has an open session.
@@ -241,12 +248,12 @@ impl Rig {
                 return;
             }
             let more = self.step(end);
+            let peer: Vec<_> = self.nodes[PEER].sessions.iter().map(state).collect();
             assert!(
                 more,
-                "waiting for {what}, {} ops pending: {:?}; Peer: {:#?}",
+                "waiting for {what}, {} ops pending: {:?}; Peer {peer:?}",
                 self.pending(),
-                self.results(),
-                self.nodes[PEER].sessions
+                self.results()
             );
         }
     }
@@ -270,19 +277,10 @@ impl Rig {
 
     /// The results so far.
     pub(crate) fn results(&self) -> Vec<Outcome> {
-        let states = self.nodes[TEST].sessions.iter().enumerate().map(|(n, session)| {
-            if self.replaced.contains(&n) {
-                Final::Replaced
-            } else if session.is_closed() {
-                Final::Closed
-            } else if session.is_open() {
-                Final::Established
-            } else if session.is_standby() {
-                Final::Standby
-            } else {
-                Final::Pending
-            }
-        });
+        let states =
+            self.nodes[TEST].sessions.iter().enumerate().map(|(n, session)| {
+                if self.replaced.contains(&n) { Final::Replaced } else { state(session) }
+            });
         self.outcomes.iter().zip(states).map(|(outcome, state)| Outcome { state, ..*outcome }).collect()
     }
 
@@ -408,6 +406,18 @@ fn node(version: Version, number: u16, nonce: u32, policy: Policy) -> Node {
         owners: HashMap::new(),
         tracked: None,
         unsent: Vec::new(),
+    }
+}
+
+fn state(session: &Session) -> Final {
+    if session.is_closed() {
+        Final::Closed
+    } else if session.is_open() {
+        Final::Established
+    } else if session.is_standby() {
+        Final::Standby
+    } else {
+        Final::Pending
     }
 }
 
