@@ -3,6 +3,8 @@
 pub mod auth;
 mod connection;
 pub mod dispatch;
+#[cfg(feature = "serde")]
+pub mod dump;
 mod error;
 mod event;
 mod handshake;

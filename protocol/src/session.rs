@@ -6,6 +6,8 @@
 mod admission;
 mod claim;
 mod fault;
+#[cfg(feature = "serde")]
+mod inside;
 mod place;
 mod stream;
 mod timer;

@@ -18,7 +18,8 @@ use crate::throttle::{Outcome, Permit, Throttle, Ticket};
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     permits: Permits,
-    ticket: Option<Ticket>,
+    /// With Ceph's name for the state.
+    ticket: Option<(Ticket, &'static str)>,
     began: Option<Instant>,
     throttled: Option<Instant>,
 }
@@ -49,19 +50,19 @@ impl Admission {
         let Self { permits, ticket, .. } = self;
         let (messages, bytes) = (policy.throttle_messages.as_ref(), policy.throttle_bytes.as_ref());
         let wanted = [
-            (&mut permits.message, messages, 1),
-            (&mut permits.bytes, bytes, len),
-            (&mut permits.dispatch, dispatch, len),
+            (&mut permits.message, messages, 1, "THROTTLE_MESSAGE"),
+            (&mut permits.bytes, bytes, len, "THROTTLE_BYTES"),
+            (&mut permits.dispatch, dispatch, len, "THROTTLE_DISPATCH_QUEUE"),
         ];
-        for (held, throttle, count) in wanted {
+        for (held, throttle, count, phase) in wanted {
             if held.is_some() || count == 0 {
                 continue;
             }
             let Some(throttle) = throttle else { continue };
-            match take(throttle, count, ticket.take(), waker) {
+            match take(throttle, count, ticket.take().map(|(ticket, _)| ticket), waker) {
                 Outcome::Granted(permit) => *held = Some(permit),
                 Outcome::Waiting(waiting) => {
-                    *ticket = Some(waiting);
+                    *ticket = Some((waiting, phase));
                     return false;
                 }
             }
@@ -73,6 +74,18 @@ impl Admission {
     /// Whether it waits.
     pub(super) fn is_waiting(&self) -> bool {
         self.ticket.is_some()
+    }
+
+    /// Since when.
+    #[cfg(feature = "serde")]
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
+    /// Which throttle it waits for, in Ceph's words for its states.
+    #[cfg(feature = "serde")]
+    pub(super) fn phase(&self) -> &'static str {
+        self.ticket.as_ref().map_or("READY", |(_, phase)| phase)
     }
 
     /// The message is complete, and has this many bytes of payload: everything goes with it.
@@ -120,7 +133,7 @@ impl Session {
     /// Whether it pauses, and may go on: for drivers that look rather than be woken.
     #[must_use]
     pub fn is_unpausable(&self) -> bool {
-        self.admission.ticket.as_ref().is_some_and(Ticket::is_granted)
+        self.admission.ticket.as_ref().is_some_and(|(ticket, _)| ticket.is_granted())
     }
 
     /// A throttle has room for the announced message (or not: then nothing happens). Reading goes on, and

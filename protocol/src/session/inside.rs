@@ -1,0 +1,47 @@
+//! What of a session's inside does a dump show?
+
+use super::{Session, State};
+use crate::connection::{Connection, Version};
+use crate::dump::Inside;
+use crate::local::Local;
+
+impl Session {
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
+    }
+
+    pub(crate) fn inside(&self) -> Inside<'_> {
+        let phase = match (self.state, self.version) {
+            (State::Dialing, _) => "START_CONNECT",
+            (State::Backoff, Version::V1) => "CONNECTING",
+            (State::Backoff, Version::V2) => "START_CONNECT",
+            (State::Standby, _) => "STANDBY",
+            (State::Closed, _) => "CLOSED",
+            (State::Open, _) if self.is_paused() => self.admission.phase(),
+            (State::Open, Version::V1) => "OPENED",
+            (State::Open, Version::V2) => "READY",
+            (State::Connecting | State::Accepting | State::Handled, _) => {
+                self.conn.as_ref().map_or("NONE", Connection::phase)
+            }
+        };
+        let state = match self.state {
+            State::Dialing => "STATE_CONNECTING",
+            State::Connecting | State::Accepting | State::Handled | State::Open => {
+                "STATE_CONNECTION_ESTABLISHED"
+            }
+            State::Backoff | State::Standby => "STATE_NONE",
+            State::Closed => "STATE_CLOSED",
+        };
+        Inside {
+            state,
+            phase,
+            target: &self.target,
+            facts: self.conn.as_ref().map(|conn| &conn.facts),
+            connect_seq: self.seqs.connect_seq,
+            peer_global_seq: self.seqs.peer_global_seq,
+            last_connect: self.last_connect,
+            last_active: self.conn.as_ref().map(|conn| conn.last_active),
+            began: self.admission.began(),
+        }
+    }
+}
