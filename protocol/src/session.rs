@@ -76,6 +76,8 @@ pub struct Session {
     seqs: Seqs,
     backoff: Duration,
     wake: Option<Instant>,
+    /// When the dial began is not known yet.
+    untimed: bool,
     now: Instant,
     /// v1: a taken-over connection has not opened yet.
     replacing: bool,
@@ -198,6 +200,7 @@ impl Session {
             seqs: Seqs::default(),
             backoff: Duration::ZERO,
             wake: None,
+            untimed: false,
             now,
             replacing: false,
             reset_by_peer: false,
@@ -311,6 +314,8 @@ impl Session {
         }
         self.stats.send_messages += 1;
         self.outbox.push(message);
+        // Who sends knows of the session, and shall be told when it ends.
+        self.announced = true;
         self.leave_standby();
         Ok(())
     }
@@ -362,7 +367,7 @@ impl Session {
         }
         self.now = now;
         self.dial = None;
-        let ready_by = self.wake.take();
+        let ready_by = self.wake.take().filter(|_| !std::mem::take(&mut self.untimed));
         if let Err(kind) = outcome {
             if kind == std::io::ErrorKind::ConnectionRefused {
                 self.events.push_back(Event::Refused);
@@ -460,6 +465,7 @@ impl Session {
     fn start_dial(&mut self) {
         let link = self.local.next_link();
         self.state = State::Dialing;
+        self.untimed = false;
         self.stats.dials += 1;
         self.last_connect = Some(self.now);
         self.dial = Some(link);
@@ -476,5 +482,6 @@ impl Session {
         }
         self.seqs.global_seq = self.local.next_global_seq(0);
         self.start_dial();
+        self.untimed = true;
     }
 }

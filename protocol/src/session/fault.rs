@@ -151,3 +151,39 @@ impl Session {
         self.events.push_back(Event::RemoteReset);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use cephwire_codec::{AddrVec, EntityName, EntityType, Message};
+
+    use super::*;
+    use crate::auth::AllowAll;
+    use crate::event::{Permits, Received};
+    use crate::local::{Local, Options};
+    use crate::policy::Policies;
+
+    #[test]
+    fn a_reset_discards_what_is_held_back() {
+        let (name, now) = (EntityName::new(EntityType::OSD, 1), Instant::now());
+        let auth = Arc::new(AllowAll { name });
+        let policies = Policies::default();
+        let local = Local::new(name, AddrVec::default(), 1, 1, policies, auth, Options::default());
+        let throttle = Arc::clone(local.dispatch_throttle());
+        let mut session = Session::outgoing(local, EntityType::OSD, AddrVec::default(), now);
+        let dispatch = Some(throttle.take(5));
+        let permits = Permits { dispatch, ..Permits::default() };
+        let received = Received { message: Message::default(), seq: 1, source: name, stamps: None, permits };
+        let mut delayed = DelayQueue::new();
+        delayed.push(now, Some(Duration::from_secs(1)), received);
+        session.delayed = Some(delayed);
+        session.reset_session();
+        assert_eq!(throttle.current(), 0);
+        let events: Vec<_> = std::iter::from_fn(|| session.poll_event()).collect();
+        assert!(matches!(events[..], [Event::Discard, Event::RemoteReset]), "{events:?}");
+        assert!(session.poll_timer().is_none_or(|(_, timer)| timer != crate::Timer::Delay));
+    }
+}
