@@ -9,6 +9,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod crossing;
 mod lossless;
 mod lossy;
 mod markdown;
