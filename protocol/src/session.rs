@@ -305,6 +305,7 @@ impl Session {
     ///
     /// # Errors
     /// Gives it back if the session has ended.
+    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
     pub fn send(&mut self, message: Message) -> Result<(), Message> {
         if self.is_closed() {
             return Err(message);

@@ -86,7 +86,7 @@ pub struct Secrets {
     /// The connection secret of secure mode, or nothing.
     pub connection_secret: Box<[u8]>,
     /// v2: what AUTH_SIGNATURE is over a transcript.
-    pub sign_transcript: Box<dyn Fn(&[u8]) -> [u8; 32] + Send>,
+    pub sign_transcript: SignTranscript,
     /// v1: who signs messages, if they are signed.
     pub signer: Option<Box<dyn v1::Signer>>,
 }
@@ -96,3 +96,6 @@ impl fmt::Debug for Secrets {
         f.write_str("Secrets(..)")
     }
 }
+
+/// Signs the bytes of a handshake: HMAC-SHA256 with the session key.
+pub type SignTranscript = Box<dyn Fn(&[u8]) -> [u8; 32] + Send>;
