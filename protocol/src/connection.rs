@@ -350,7 +350,11 @@ impl Connection {
                 v2::Frame::Ack(seq) => Item::Ack(seq),
                 v2::Frame::Keepalive2(stamp) => Item::Keepalive2(stamp),
                 v2::Frame::Keepalive2Ack(stamp) => Item::Keepalive2Ack(stamp),
-                other => return Err(self.violation(&other, "MESSAGE, ACK, KEEPALIVE2 or KEEPALIVE2_ACK")),
+                other => {
+                    let found = other.tag().map_or("banner", v2::Tag::name);
+                    let expected = "MESSAGE, ACK, KEEPALIVE2 or KEEPALIVE2_ACK";
+                    return Err(self.violation(&format_args!("{found}"), expected));
+                }
             },
         })
     }

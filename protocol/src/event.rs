@@ -53,6 +53,8 @@ pub enum Event {
     Refused,
     /// A connection failed; the session tries again.
     Trouble(Error),
+    /// A connection failed that was accepted and not yet a session; this is its last event.
+    Rejected(Error),
 }
 
 /// A received message.

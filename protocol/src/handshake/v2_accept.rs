@@ -11,7 +11,7 @@ use super::v2_dial::{agree, banner};
 use super::v2_sign::{Transcript, matches};
 use super::{Answer, Context, Handshake, Next, Step, v2_compress};
 use crate::auth::{self, Server};
-use crate::error::Error;
+use crate::error::{Denied, Error};
 use crate::resume::{Claim, Reply};
 
 pub(crate) enum State {
@@ -29,6 +29,8 @@ pub(crate) enum State {
 
 /// No method or mode in common: EOPNOTSUPP.
 const NOT_SUPPORTED: i32 = -95;
+/// EBUSY.
+const BUSY: i32 = -16;
 
 impl State {
     pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
@@ -190,6 +192,8 @@ fn answer_auth(
             transcript.put(&Frame::AuthReplyMore(reply), context)?;
             next(State::More(transcript, server, method, chosen), Step::Quiet)
         }
+        // A monitor without quorum: the client shall look for another one. Ceph hangs up without a word.
+        auth::Answer::Bad(BUSY) => Err(Denied { result: BUSY, ..Denied::default() }.into()),
         auth::Answer::Bad(result) => {
             transcript.put(&refusal(&*server, method, result, context), context)?;
             // After a step it goes on waiting for the next one, as Ceph does: the client dials again.

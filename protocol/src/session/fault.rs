@@ -119,6 +119,8 @@ impl Session {
         if self.announced {
             self.events.push_back(Event::Discard);
             self.events.push_back(Event::Reset(error));
+        } else if let Some(error) = error {
+            self.events.push_back(Event::Rejected(error));
         }
     }
 

@@ -22,6 +22,7 @@
     reason = "tests"
 )]
 
+pub(crate) mod auth;
 pub(crate) mod v2;
 
 use std::cell::{RefCell, RefMut};
@@ -239,7 +240,7 @@ impl Host {
             state.drive(session);
             link
         };
-        Script { host: self.clone(), link, wire: D::new() }
+        Script::new(self.clone(), link)
     }
 
     /// The oldest dial fails.
@@ -286,7 +287,7 @@ impl Host {
             state.drive(index);
             link
         };
-        Script { host: self.clone(), link, wire: D::new() }
+        Script::new(self.clone(), link)
     }
 
     /// Lets time pass, firing timers on the way.
@@ -335,7 +336,9 @@ impl Host {
     /// The errors that this session's application was told of, as text, since the last call.
     pub(crate) fn errors(&self, session: usize) -> Vec<String> {
         let error = |event| match event {
-            Event::Trouble(error) | Event::Reset(Some(error)) => Some(error.to_string()),
+            Event::Trouble(error) | Event::Rejected(error) | Event::Reset(Some(error)) => {
+                Some(error.to_string())
+            }
             _ => None,
         };
         self.events(session).into_iter().filter_map(error).collect()
@@ -351,6 +354,7 @@ impl Host {
             Event::RemoteReset => "remote reset".to_owned(),
             Event::Refused => "refused".to_owned(),
             Event::Trouble(_) => "trouble".to_owned(),
+            Event::Rejected(_) => "rejected".to_owned(),
             _ => "something else".to_owned(),
         };
         self.events(session).into_iter().map(name).collect()
@@ -461,9 +465,16 @@ pub(crate) struct Script<D> {
     host: Host,
     link: LinkId,
     pub(crate) wire: D,
+    /// All bytes so far, each way.
+    pub(crate) sent: Vec<u8>,
+    pub(crate) heard: Vec<u8>,
 }
 
 impl<D: Dialect> Script<D> {
+    fn new(host: Host, link: LinkId) -> Self {
+        Self { host, link, wire: D::new(), sent: Vec::new(), heard: Vec::new() }
+    }
+
     /// The session that owns the connection now.
     pub(crate) fn owner(&self) -> Option<usize> {
         self.host.state().pipes[&self.link].session
@@ -477,6 +488,7 @@ impl<D: Dialect> Script<D> {
 
     /// Sends whatever it is.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.sent.extend_from_slice(bytes);
         let mut state = self.host.state();
         let pipe = state.pipes.get_mut(&self.link).expect("a pipe");
         pipe.inbound.extend(bytes);
@@ -503,6 +515,7 @@ impl<D: Dialect> Script<D> {
     /// The next frame from the host, if there is one.
     pub(crate) fn next(&mut self) -> Option<D::Frame> {
         let bytes = self.take_bytes();
+        self.heard.extend_from_slice(&bytes);
         self.wire.feed(&bytes);
         self.wire.decode()
     }

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use cephwire_protocol::codec::v2::{
-    AuthDone, AuthRequest, Banner, ClientIdent, Frame, Hello, MessageFrame, ServerIdent, SessionReconnect,
-    method, mode,
+    AuthDone, AuthRequest, Banner, ClientIdent, Frame, Hello, Keys, MessageFrame, ServerIdent,
+    SessionReconnect, method, mode,
 };
-use cephwire_protocol::codec::{EntityType, Features, MsgrFeatures};
+use cephwire_protocol::codec::{EntityType, Features, MsgrFeatures, Side};
 
 use super::{Script, V2, addr, addrs, message};
 
@@ -129,6 +129,23 @@ impl Script<V2> {
         assert_eq!(self.names(), ["AUTH_SIGNATURE"]);
         self.send(&SIGNATURE);
         self.expect()
+    }
+
+    /// The host's AUTH_SIGNATURE, sealed with the keys of [`Stepwise`](super::auth::Stepwise) or not.
+    #[track_caller]
+    pub(crate) fn expect_any_signature(&mut self, secure: bool) -> Frame {
+        if secure {
+            self.seal(Side::Client);
+        }
+        self.expect()
+    }
+
+    /// Everything is sealed from here on, with the secret of [`Stepwise`](super::auth::Stepwise); the script is on
+    /// this side.
+    pub(crate) fn seal(&mut self, side: Side) {
+        let keys = Keys::from_secret(&[9; 64]).expect("long enough");
+        self.wire.encoder.set_keys(keys.clone(), side).expect("the first");
+        self.wire.decoder.set_keys(keys, side.peer()).expect("the first");
     }
 
     /// As a server: up to the client's claim of a new session.
