@@ -1,47 +1,92 @@
 //! Was every message delivered as its session promised?
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A node in one of its incarnations.
-type Id = (usize, u32);
+pub(crate) type Id = (usize, u32);
 
 /// A session of a node's incarnation.
-type SessionId = (usize, u32, usize);
+pub(crate) type SessionId = (usize, u32, usize);
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    from: Id,
+    to: Id,
+    session: SessionId,
+    /// How many resets the session had reported by then.
+    resets: u32,
+    priority: u16,
+    len: usize,
+}
 
 /// What was sent and received, by all applications.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    next_tid: u64,
-    /// Who sent it, to whom, on which session, and how many resets that session had seen.
-    sent: Vec<(u64, Id, Id, SessionId, u32)>,
-    /// What each incarnation received from each node, in order.
-    received: HashMap<(Id, usize), Vec<u64>>,
+    /// By tid, from 1.
+    sent: Vec<Sent>,
+    /// What each session received, in order.
+    received: BTreeMap<SessionId, Vec<u64>>,
     resets: HashMap<SessionId, u32>,
+    /// Sessions that are over: closed by their user or, so they said, by themselves.
+    ended: BTreeSet<SessionId>,
+    /// Sessions that their user closed.
+    closed: BTreeSet<SessionId>,
     restarts: HashMap<usize, u32>,
+    opened: BTreeSet<SessionId>,
+    /// Nodes whose peers may be told of resets: somebody lost state.
+    disturbed: BTreeSet<usize>,
 }
 
 impl Ledger {
     /// A message is sent; returns its number.
-    pub(crate) fn sent(&mut self, from: Id, to: Id, session: SessionId) -> u64 {
-        self.next_tid += 1;
+    pub(crate) fn sent(&mut self, from: Id, to: Id, session: SessionId, priority: u16, len: usize) -> u64 {
         let resets = self.resets.get(&session).copied().unwrap_or_default();
-        self.sent.push((self.next_tid, from, to, session, resets));
-        self.next_tid
+        self.sent.push(Sent { from, to, session, resets, priority, len });
+        self.sent.len() as u64
     }
 
-    /// A message from node `from` is received.
-    pub(crate) fn received(&mut self, by: Id, from: usize, tid: u64) {
-        self.received.entry((by, from)).or_default().push(tid);
+    /// The number of the next message.
+    pub(crate) fn next_tid(&self) -> u64 {
+        self.sent.len() as u64 + 1
+    }
+
+    /// A message is received by a session whose peer is node `from`.
+    pub(crate) fn received(&mut self, by: SessionId, from: usize, tid: u64, priority: u16, data: &[u8]) {
+        let sent = self.sent.get((tid as usize).wrapping_sub(1)).copied();
+        let sent = sent.unwrap_or_else(|| panic!("message {tid} was never sent"));
+        assert_eq!((sent.from.0, sent.to.0), (from, by.0), "message {tid} is somebody else's");
+        assert_eq!((sent.priority, sent.len), (priority, data.len()), "message {tid} has changed");
+        assert!(data.iter().all(|byte| *byte == tid as u8), "message {tid} has other data");
+        assert!(!self.ended.contains(&by), "session {by:?} had ended before message {tid}");
+        self.received.entry(by).or_default().push(tid);
+    }
+
+    /// A session is open; `again` if it was before.
+    pub(crate) fn opened(&mut self, session: SessionId) {
+        assert!(!self.ended.contains(&session), "session {session:?} had ended before it opened");
+        self.opened.insert(session);
     }
 
     /// A session's user was told that messages may be lost.
-    pub(crate) fn reset(&mut self, session: SessionId) {
+    pub(crate) fn reset(&mut self, session: SessionId, over: bool) {
+        assert!(!self.ended.contains(&session) || self.closed.contains(&session), "{session:?} ends twice");
         *self.resets.entry(session).or_default() += 1;
+        if over {
+            self.ended.insert(session);
+        }
+    }
+
+    /// A session's user closed it.
+    pub(crate) fn closed(&mut self, session: SessionId) {
+        self.closed.insert(session);
+        self.ended.insert(session);
+        self.disturbed.insert(session.0);
     }
 
     /// A node lost everything.
     pub(crate) fn restarted(&mut self, node: usize) {
         *self.restarts.entry(node).or_default() += 1;
+        self.disturbed.insert(node);
     }
 
     /// How many messages were received.
@@ -49,23 +94,60 @@ impl Ledger {
         self.received.values().map(Vec::len).sum()
     }
 
+    /// Whether any user was told of a loss.
+    pub(crate) fn resets(&self) -> u32 {
+        self.resets.values().sum()
+    }
+
+    /// Whether any node lost state.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        !self.disturbed.is_empty()
+    }
+
+    /// Whether this message was received.
+    pub(crate) fn has(&self, tid: u64) -> bool {
+        self.received.values().any(|tids| tids.contains(&tid))
+    }
+
     /// Once, in order, and nothing lost without a word.
     pub(crate) fn audit(&self) {
-        for ((by, from), tids) in &self.received {
+        // Where each was received: a second time only if the first session is no more.
+        let mut by: BTreeMap<u64, Vec<SessionId>> = BTreeMap::new();
+        for (session, tids) in &self.received {
+            let mut last: HashMap<(Id, u16), u64> = HashMap::new();
+            for tid in tids {
+                let Sent { from, priority, .. } = self.sent[*tid as usize - 1];
+                let last = last.entry((from, priority)).or_default();
+                assert!(
+                    *last < *tid,
+                    "{session:?} received twice or out of order: {last} before {tid}: {tids:?}"
+                );
+                *last = *tid;
+                by.entry(*tid).or_default().push(*session);
+            }
+        }
+        for (tid, sessions) in &by {
+            let gone = |session: &&SessionId| {
+                let restarts = self.restarts.get(&session.0).copied().unwrap_or_default();
+                self.ended.contains(*session) || restarts > session.1
+            };
+            let alive = sessions.iter().filter(|session| !gone(session)).count();
+            assert!(alive <= 1, "message {tid} was received by {sessions:?}");
+            let twice = sessions.len() > 1;
             assert!(
-                tids.is_sorted_by(|a, b| a < b),
-                "{by:?} received from {from} twice or out of order: {tids:?}"
+                !twice || self.is_disturbed(),
+                "message {tid} was received by {sessions:?}, without need"
             );
         }
-        let all: HashSet<u64> = self.received.values().flatten().copied().collect();
-        for (tid, from, to, session, resets) in &self.sent {
+        for (tid, sent) in (1..).zip(&self.sent) {
+            let Sent { from, to, session, resets, .. } = sent;
             let told = self.resets.get(session).is_some_and(|now| now > resets);
-            let sender_gone = self.restarts.get(&from.0).is_some_and(|now| *now > from.1);
-            let receiver_gone = self.restarts.get(&to.0).is_some_and(|now| *now > to.1);
-            let lost = !all.contains(tid);
+            let closed = self.closed.contains(session);
+            let restarted = |id: &Id| self.restarts.get(&id.0).is_some_and(|now| *now > id.1);
+            let excused = told || closed || restarted(from) || restarted(to);
             assert!(
-                !lost || told || sender_gone || receiver_gone,
-                "message {tid} of {from:?} to {to:?} is lost, and nobody was told"
+                by.contains_key(&tid) || excused,
+                "message {tid} of {session:?} to {to:?} is lost, and nobody was told"
             );
         }
     }

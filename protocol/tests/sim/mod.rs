@@ -1,167 +1,303 @@
 //! Messengers, a network between them, and time: all made up, and decided by a seed.
 //!
-//! Bytes travel with latency, in pieces, in order within a connection; connections are cut anywhere, dials are
-//! refused or cross, nodes restart and lose everything. What each application sent and received is written
-//! down for the [`Ledger`].
+//! Any number of nodes, each of its own entity type, so that every pair has policies of its own. What users
+//! and the network do is an [`Op`]; [`World::settle`] lets the network recover, and [`World::audit`] says
+//! whether the sessions kept their promises. What each application sent and received is in the [`Ledger`].
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests"
 )]
 
+mod drive;
 mod ledger;
+mod net;
+mod random;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
+use bytes::BytesMut;
 use cephwire_protocol::auth::AllowAll;
 use cephwire_protocol::codec::{
-    AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Header, Message,
+    AddrType, AddrVec, EntityAddr, EntityName, EntityType, Header, Message, MessageType, Timestamp, priority,
 };
-use cephwire_protocol::{
-    Action, Event, LinkId, Local, Messenger, Options, Placement, Policies, Policy, Session, Version,
-};
+use cephwire_protocol::throttle::Throttle;
+use cephwire_protocol::{LinkId, Local, Messenger, Options, Policies, Policy, Received, Session, Version};
 
 pub(crate) use ledger::Ledger;
+use ledger::{Id, SessionId};
+use net::{Happening, Net};
+pub(crate) use random::Random;
 
-/// A deterministic stream of random numbers (splitmix64).
+/// Each node's type; with it come its policies.
+const KINDS: [EntityType; 4] = [EntityType::OSD, EntityType::MDS, EntityType::CLIENT, EntityType::MGR];
+
+/// More than this happening in a schedule is a storm.
+const STORM: u64 = 300_000;
+
+/// What a schedule begins with.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) version: Version,
+    /// Of each node, whether it speaks 2.1.
+    pub(crate) revision_1: Vec<bool>,
+    /// Whether applications take their time, and little may wait for them.
+    pub(crate) throttled: bool,
+    /// Of each node, its policies for each other one.
+    pub(crate) policies: Vec<Vec<Policy>>,
 }
 
-/// One end of a pipe: a node and its name for the link.
-type End = (usize, LinkId);
-
-#[derive(Debug)]
-enum Happening {
-    Dialed { node: usize, link: LinkId, to: EntityAddr, incarnation: u32 },
-    Bytes { to: End, bytes: Vec<u8> },
-    Eof { to: End },
+/// What users and the network do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Send {
+        from: usize,
+        to: usize,
+        priority: u16,
+    },
+    /// Both at the same moment.
+    Cross {
+        a: usize,
+        b: usize,
+    },
+    Cut,
+    HalfOpen,
+    /// An end does not read for a while.
+    Pause,
+    /// A session's socket takes no bytes for a while.
+    Stall {
+        node: usize,
+    },
+    /// The node loses everything, and perhaps its nonce.
+    Restart {
+        node: usize,
+        renamed: bool,
+    },
+    /// A user closes a session.
+    Close {
+        node: usize,
+        to: usize,
+        announce: bool,
+    },
+    Keepalive {
+        node: usize,
+        to: usize,
+    },
+    /// A user lends memory for messages to come.
+    Post {
+        node: usize,
+        to: usize,
+    },
+    /// One dial in so many is refused; 0 for none.
+    Refuse(u64),
+    Run(Duration),
 }
 
 /// A messenger with its sessions, in one incarnation.
-pub(crate) struct Node {
-    pub(crate) name: EntityName,
-    pub(crate) addr: EntityAddr,
-    pub(crate) policy: Policy,
-    pub(crate) listens: bool,
+struct Node {
+    addr: EntityAddr,
     incarnation: u32,
     local: Arc<Local>,
     table: Messenger<usize>,
     sessions: Vec<Session>,
     owners: HashMap<LinkId, usize>,
+    /// Sessions whose sockets take no bytes for now.
+    stalled: BTreeSet<usize>,
+    /// What has arrived and is not read yet, and whether the end comes behind it.
+    backlog: HashMap<LinkId, (Vec<u8>, bool)>,
+    /// Messages that the application still has.
+    held: VecDeque<Received>,
+    throttles: Vec<Arc<Throttle>>,
 }
 
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) random: Random,
-    pub(crate) nodes: Vec<Node>,
     pub(crate) ledger: Ledger,
-    version: Version,
-    queue: BTreeMap<(Instant, u64), Happening>,
-    order: u64,
-    /// The other end of each end.
-    pipes: HashMap<End, End>,
-    /// When the last bytes to an end arrive: TCP keeps the order.
-    last: HashMap<End, Instant>,
-    /// One dial in so many is refused; 0 for none.
-    pub(crate) refuse: u64,
-    pub(crate) trace: bool,
+    nodes: Vec<Node>,
+    setup: Setup,
+    net: Net,
+    refuse: u64,
+    steps: u64,
+    clock: u32,
+    trace: bool,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, version: Version, policies: &[Policy]) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let count = setup.policies.len();
         let mut world = Self {
             now: Instant::now(),
-            random: Random(seed),
-            nodes: Vec::new(),
+            random: Random(setup.seed),
             ledger: Ledger::default(),
-            version,
-            queue: BTreeMap::new(),
-            order: 0,
-            pipes: HashMap::new(),
-            last: HashMap::new(),
+            nodes: Vec::new(),
+            setup,
+            net: Net::default(),
             refuse: 0,
+            steps: 0,
+            clock: 0,
             trace: std::env::var_os("CEPHWIRE_SIM_TRACE").is_some(),
         };
-        for (n, policy) in policies.iter().enumerate() {
-            let node = world.node(n, policy.clone(), 0);
+        for n in 0..count {
+            let nonce = 1 + world.random.below(1 << 20) as u32;
+            let node = world.node(n, nonce, 0);
             world.nodes.push(node);
         }
         world
     }
 
-    fn node(&mut self, n: usize, policy: Policy, incarnation: u32) -> Node {
-        let kind = if self.version == Version::V1 { AddrType::LEGACY } else { AddrType::MSGR2 };
-        let nonce = 1 + self.random.below(1 << 20) as u32 + incarnation;
-        let socket = ([127, 0, 0, 1], 6800 + n as u16).into();
-        let addr = EntityAddr::new(kind, socket, nonce);
-        let name = EntityName::new(EntityType::OSD, n as i64);
+    fn node(&mut self, n: usize, nonce: u32, incarnation: u32) -> Node {
+        let kind = if self.setup.version == Version::V1 { AddrType::LEGACY } else { AddrType::MSGR2 };
+        let addr = EntityAddr::new(kind, ([127, 0, 0, 1], 6800 + n as u16).into(), nonce);
+        let name = EntityName::new(KINDS[n], n as i64);
+        let options = Options {
+            idle_timeout: Duration::from_secs(30),
+            revision_1: self.setup.revision_1[n],
+            dispatch_throttle_bytes: if self.setup.throttled { 1000 } else { 0 },
+            ..Options::default()
+        };
+        let mut policies = Policies::default();
+        let mut throttles = Vec::new();
+        for (kind, policy) in KINDS.into_iter().zip(&self.setup.policies[n]) {
+            let mut policy = policy.clone();
+            if self.setup.throttled {
+                let (bytes, messages) = (Throttle::new(500), Throttle::new(3));
+                throttles.extend([Arc::clone(&bytes), Arc::clone(&messages)]);
+                policy = policy.throttled(Some(bytes), Some(messages));
+            }
+            policies = policies.with(kind, policy);
+        }
         let auth = Arc::new(AllowAll { name });
-        let options = Options { idle_timeout: Duration::from_secs(30), ..Options::default() };
-        let policies = Policies::all(policy.clone());
         let local = Local::new(name, addr.into(), nonce, self.random.next(), policies, auth, options);
         let (table, sessions, owners) = (Messenger::new(), Vec::new(), HashMap::new());
-        Node { name, addr, policy, listens: true, incarnation, local, table, sessions, owners }
+        let (backlog, held) = (HashMap::new(), VecDeque::new());
+        Node {
+            addr,
+            incarnation,
+            local,
+            table,
+            sessions,
+            owners,
+            stalled: BTreeSet::new(),
+            backlog,
+            held,
+            throttles,
+        }
     }
 
-    fn at(&mut self, time: Instant, happening: Happening) {
-        self.order += 1;
-        self.queue.insert((time, self.order), happening);
+    fn is_throttled(&self) -> bool {
+        self.setup.throttled
     }
 
-    fn latency(&mut self) -> Duration {
-        Duration::from_micros(50 + self.random.below(3000))
+    fn id(&self, node: usize) -> Id {
+        (node, self.nodes[node].incarnation)
+    }
+
+    fn session_id(&self, node: usize, session: usize) -> SessionId {
+        (node, self.nodes[node].incarnation, session)
+    }
+
+    fn policy(&self, node: usize, to: usize) -> &Policy {
+        &self.setup.policies[node][to]
+    }
+
+    fn find(&self, node: usize, to: usize) -> Option<usize> {
+        self.nodes[node].table.find(&self.nodes[to].addr.into())
+    }
+
+    fn trace(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:?} {}", self.now, what());
+        }
     }
 
     // What a test does.
 
-    /// Sends a message from one node to another, over the session that is there or a new one.
-    pub(crate) fn send(&mut self, from: usize, to: usize) {
-        let key: AddrVec = self.nodes[to].addr.into();
-        let session = match self.nodes[from].table.find(&key) {
+    pub(crate) fn apply(&mut self, op: Op) {
+        self.trace(|| format!("{op:?}"));
+        match op {
+            Op::Send { from, to, priority } => {
+                self.send(from, to, priority);
+            }
+            Op::Cross { a, b } => {
+                self.send(a, b, priority::DEFAULT);
+                self.send(b, a, priority::DEFAULT);
+            }
+            Op::Cut => self.net.cut(self.now, &mut self.random),
+            Op::HalfOpen => self.net.half_open(&mut self.random),
+            Op::Pause => self.net.pause(self.now, &mut self.random),
+            Op::Stall { node } => self.stall(node),
+            Op::Restart { node, renamed } => self.restart(node, renamed),
+            Op::Close { node, to, announce } => {
+                if let Some(session) = self.find(node, to) {
+                    self.close(node, session, announce);
+                }
+            }
+            Op::Keepalive { node, to } => {
+                if let Some(session) = self.find(node, to) {
+                    self.nodes[node].sessions[session].keepalive();
+                    self.drive(node, session);
+                }
+            }
+            Op::Post { node, to } => {
+                if let Some(session) = self.find(node, to) {
+                    let tid = self.ledger.next_tid() + self.random.below(3);
+                    let room = BytesMut::with_capacity(self.random.below(500) as usize);
+                    self.nodes[node].sessions[session].post(tid, room);
+                }
+            }
+            Op::Refuse(one_in) => self.refuse = one_in,
+            Op::Run(time) => self.run(time),
+        }
+    }
+
+    /// Sends a message over the session that is there or a new one; returns its number.
+    fn send(&mut self, from: usize, to: usize, priority: u16) -> Option<u64> {
+        let session = match self.find(from, to) {
             Some(session) => session,
-            None if self.nodes[from].policy.server => return,
+            None if self.policy(from, to).server => return None,
             None => self.connect(from, to),
         };
-        let tid = self.ledger.sent(self.id(from), self.id(to), (from, self.nodes[from].incarnation, session));
-        let data = vec![tid as u8; self.random.below(300) as usize];
-        let header = Header { tid, priority: 127, ..Header::default() };
-        let message = Message { header, front: data.into(), ..Message::default() };
-        self.nodes[from].sessions[session].send(message).expect("registered sessions are not closed");
+        self.send_on(from, session, to, priority, MessageType(0))
+    }
+
+    fn send_on(
+        &mut self,
+        from: usize,
+        session: usize,
+        to: usize,
+        priority: u16,
+        kind: MessageType,
+    ) -> Option<u64> {
+        if self.nodes[from].sessions[session].is_closed() {
+            return None;
+        }
+        let len = match self.random.below(40) {
+            0 => self.random.below(70_000),
+            1..10 => 0,
+            _ => self.random.below(300),
+        } as usize;
+        let id = self.session_id(from, session);
+        let tid = self.ledger.sent(self.id(from), self.id(to), id, priority, len);
+        let header = Header { tid, priority, kind, ..Header::default() };
+        let message = Message { header, data: vec![tid as u8; len].into(), ..Message::default() };
+        self.nodes[from].sessions[session].send(message).expect("it is not closed");
         self.drive(from, session);
+        Some(tid)
     }
 
-    fn id(&self, node: usize) -> (usize, u32) {
-        (node, self.nodes[node].incarnation)
-    }
-
-    pub(crate) fn connect(&mut self, from: usize, to: usize) -> usize {
+    fn connect(&mut self, from: usize, to: usize) -> usize {
         let key: AddrVec = self.nodes[to].addr.into();
         let node = &mut self.nodes[from];
-        let session = Session::outgoing(Arc::clone(&node.local), EntityType::OSD, key.clone(), self.now);
+        let session = Session::outgoing(Arc::clone(&node.local), KINDS[to], key.clone(), self.now);
         node.sessions.push(session);
         let index = node.sessions.len() - 1;
         node.table.insert(key, index);
@@ -169,85 +305,55 @@ impl World {
         index
     }
 
-    /// Breaks a random connection: what is on its way is lost from some byte on.
-    pub(crate) fn cut(&mut self) {
-        let mut ends: Vec<End> = self.pipes.keys().copied().collect();
-        ends.sort_by_key(|(node, link)| (*node, *link));
-        if ends.is_empty() {
-            return;
+    fn stall(&mut self, node: usize) {
+        let count = self.nodes[node].sessions.len() as u64;
+        if count > 0 {
+            let session = self.random.below(count) as usize;
+            self.nodes[node].stalled.insert(session);
+            let until = self.now + Duration::from_micros(self.random.below(3_000_000));
+            let incarnation = self.nodes[node].incarnation;
+            self.net.at(until, Happening::Writable { node, session, incarnation });
         }
-        let end = ends[self.random.below(ends.len() as u64) as usize];
-        self.break_pipe(end);
     }
 
-    fn break_pipe(&mut self, end: End) {
-        let Some(other) = self.pipes.remove(&end) else { return };
-        self.pipes.remove(&other);
-        for end in [end, other] {
-            // Bytes on their way arrive up to some point, and then the end.
-            let mut keep = self.random.below(3) as usize;
-            let mut last = self.now;
-            let keys: Vec<_> = self
-                .queue
-                .iter()
-                .filter(|(_, happening)| happening.is_for(end))
-                .map(|(key, _)| *key)
-                .collect();
-            for key in keys {
-                if keep > 0 {
-                    keep -= 1;
-                    last = key.0;
-                    if keep == 0
-                        && let Some(Happening::Bytes { bytes, .. }) = self.queue.get_mut(&key)
-                    {
-                        let len = bytes.len() as u64;
-                        bytes.truncate(self.random.below(len + 1) as usize);
-                    }
-                } else {
-                    self.queue.remove(&key);
+    fn close(&mut self, node: usize, session: usize, announce: bool) {
+        self.ledger.closed(self.session_id(node, session));
+        self.nodes[node].sessions[session].close(announce);
+        self.drive(node, session);
+    }
+
+    fn restart(&mut self, node: usize, renamed: bool) {
+        for end in self.net.ends().into_iter().filter(|(n, _)| *n == node) {
+            self.net.break_pipe(self.now, end, &mut self.random);
+        }
+        let incarnation = self.nodes[node].incarnation + 1;
+        let old = self.nodes[node].addr;
+        let nonce = if renamed { old.nonce + 1 + self.random.below(300) as u32 } else { old.nonce };
+        self.nodes[node] = self.node(node, nonce, incarnation);
+        self.ledger.restarted(node);
+        if renamed {
+            // Who knows the old name learns of it in other ways, and gives it up.
+            for peer in 0..self.nodes.len() {
+                if let Some(session) = self.nodes[peer].table.find(&old.into()) {
+                    self.close(peer, session, false);
                 }
             }
-            let latency = self.latency();
-            self.at(last.max(self.now) + latency, Happening::Eof { to: end });
         }
     }
 
-    /// The node loses everything and comes back with another nonce at the same port.
-    pub(crate) fn restart(&mut self, node: usize) {
-        let ends: Vec<End> = self.pipes.keys().copied().filter(|(n, _)| *n == node).collect();
-        for end in ends {
-            self.break_pipe(end);
-        }
-        let (policy, incarnation) = (self.nodes[node].policy.clone(), self.nodes[node].incarnation + 1);
-        let fresh = self.node(node, policy, incarnation);
-        // The same address: peers must find out by themselves that it is another one.
-        let nonce = self.nodes[node].addr.nonce;
-        let addr = EntityAddr { nonce, ..fresh.addr };
-        let name = fresh.name;
-        let policies = Policies::all(fresh.policy.clone());
-        let options = fresh.local.options.clone();
-        let local = Local::new(
-            name,
-            addr.into(),
-            nonce,
-            self.random.next(),
-            policies,
-            Arc::new(AllowAll { name }),
-            options,
-        );
-        self.nodes[node] = Node { addr, local, ..fresh };
-        self.ledger.restarted(node);
-    }
+    // Time.
 
-    /// Lets time pass until nothing more happens within `limit`.
-    pub(crate) fn run(&mut self, limit: Duration) {
+    fn run(&mut self, limit: Duration) {
         let end = self.now + limit;
-        while self.step(end) {}
+        while self.step(end) {
+            self.steps += 1;
+            assert!(self.steps < STORM, "too much happens");
+        }
         self.now = self.now.max(end);
     }
 
     fn step(&mut self, end: Instant) -> bool {
-        let happening = self.queue.first_key_value().map(|(key, _)| key.0);
+        let happening = self.net.queue.first_key_value().map(|(key, _)| key.0);
         let timer = self
             .nodes
             .iter()
@@ -258,8 +364,10 @@ impl World {
         match (happening, timer) {
             (Some(at), timer) if at <= end && timer.is_none_or(|(due, ..)| at <= due) => {
                 self.now = self.now.max(at);
-                let (_, happening) = self.queue.pop_first().unwrap();
-                self.happen(happening);
+                let (key, happening) = self.net.queue.pop_first().unwrap();
+                if let Some(happening) = self.net.unless_paused(key, happening) {
+                    self.happen(happening);
+                }
                 true
             }
             (_, Some((due, node, session))) if due <= end => {
@@ -273,9 +381,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
-        if self.trace {
-            println!("{:?} {happening:?}", self.now);
-        }
+        self.trace(|| format!("{happening:?}"));
         match happening {
             Happening::Dialed { node, link, to, incarnation } => {
                 if self.nodes[node].incarnation == incarnation {
@@ -283,32 +389,68 @@ impl World {
                 }
             }
             Happening::Bytes { to: (node, link), bytes } => {
-                let Some(&session) = self.nodes[node].owners.get(&link) else { return };
-                let mut rest = &bytes[..];
-                while !rest.is_empty() {
-                    // An adoption in between may give the link to another session.
-                    let Some(&session) = self.nodes[node].owners.get(&link) else { return };
-                    let Ok(Some(mut buf)) = self.nodes[node].sessions[session].recv_buf(link) else { return };
-                    let len = buf.capacity().min(rest.len()).min(1 + self.random.below(500) as usize);
-                    buf.extend_from_slice(&rest[..len]);
-                    rest = &rest[len..];
-                    let _ = self.nodes[node].sessions[session].handle_recv(self.now, link, buf);
-                    self.drive(node, session);
-                }
-                self.drive(node, session);
+                self.nodes[node].backlog.entry(link).or_default().0.extend(bytes);
+                self.feed(node, link);
             }
             Happening::Eof { to: (node, link) } => {
-                self.pipes.remove(&(node, link));
-                let Some(&session) = self.nodes[node].owners.get(&link) else { return };
-                let _ = self.nodes[node].sessions[session].handle_eof(self.now, link);
-                self.drive(node, session);
+                self.nodes[node].backlog.entry(link).or_default().1 = true;
+                self.feed(node, link);
+            }
+            Happening::Done { node, incarnation } => {
+                if self.nodes[node].incarnation == incarnation {
+                    self.nodes[node].held.pop_front();
+                    self.unpause(node);
+                }
+            }
+            Happening::Writable { node, session, incarnation } => {
+                if self.nodes[node].incarnation == incarnation {
+                    self.nodes[node].stalled.remove(&session);
+                    self.drive(node, session);
+                }
+            }
+        }
+    }
+
+    /// The driver reads what has arrived, as far as the session lets it.
+    fn feed(&mut self, node: usize, link: LinkId) {
+        let Some((mut bytes, eof)) = self.nodes[node].backlog.remove(&link) else { return };
+        while !bytes.is_empty() {
+            // An adoption in between may give the link to another session.
+            let Some(&session) = self.nodes[node].owners.get(&link) else { return };
+            let Ok(buf) = self.nodes[node].sessions[session].recv_buf(link) else { return };
+            let Some(mut buf) = buf else {
+                self.nodes[node].backlog.insert(link, (bytes, eof));
+                return;
+            };
+            let portion = self.random.pick(&[1, 100, 500, 100_000, 100_000]);
+            let len = buf.capacity().min(bytes.len()).min(1 + self.random.below(portion) as usize);
+            buf.extend_from_slice(&bytes[..len]);
+            bytes.drain(..len);
+            let _ = self.nodes[node].sessions[session].handle_recv(self.now, link, buf);
+            self.drive(node, session);
+        }
+        if eof {
+            self.net.close(self.now, (node, link), &mut self.random);
+            let Some(&session) = self.nodes[node].owners.get(&link) else { return };
+            let _ = self.nodes[node].sessions[session].handle_eof(self.now, link);
+            self.drive(node, session);
+        }
+    }
+
+    /// A throttle has room: whoever waited for it goes on.
+    fn unpause(&mut self, node: usize) {
+        while let Some(session) = self.nodes[node].sessions.iter().position(Session::is_unpausable) {
+            self.nodes[node].sessions[session].handle_unpaused(self.now);
+            self.drive(node, session);
+            if let Some(link) = self.nodes[node].sessions[session].link() {
+                self.feed(node, link);
             }
         }
     }
 
     fn dialed(&mut self, node: usize, link: LinkId, to: EntityAddr) {
         let Some(&session) = self.nodes[node].owners.get(&link) else { return };
-        let target = self.nodes.iter().position(|node| node.listens && node.addr.socket == to.socket);
+        let target = self.nodes.iter().position(|node| node.addr.socket == to.socket);
         let refused = self.refuse > 0 && self.random.one_in(self.refuse);
         let Some(target) = target.filter(|_| !refused) else {
             let refused = Err(std::io::ErrorKind::ConnectionRefused);
@@ -318,137 +460,130 @@ impl World {
         if self.nodes[node].sessions[session].handle_dialed(self.now, link, Ok(())).is_err() {
             return;
         }
-        let from = ([127, 0, 0, 1], 40000 + (self.order % 20000) as u16).into();
+        let from = ([127, 0, 0, 1], 40000 + (self.net.order % 20000) as u16).into();
         let accepting = &mut self.nodes[target];
+        let local = Arc::clone(&accepting.local);
         let (incoming, accepted) =
-            Session::incoming(Arc::clone(&accepting.local), from, self.version, self.now).expect("accepted");
+            Session::incoming(local, from, self.setup.version, self.now).expect("accepted");
         accepting.sessions.push(incoming);
         let index = accepting.sessions.len() - 1;
         accepting.owners.insert(accepted, index);
-        self.pipes.insert((node, link), (target, accepted));
-        self.pipes.insert((target, accepted), (node, link));
+        self.net.join((node, link), (target, accepted), &mut self.random);
         self.drive(node, session);
         self.drive(target, index);
     }
 
-    /// What a driver does after anything: transmit, actions, events, until quiet.
-    fn drive(&mut self, node: usize, session: usize) {
-        loop {
-            self.transmit(node, session);
-            let Some(action) = self.nodes[node].sessions[session].poll_action() else { break };
-            if self.trace {
-                println!("{:?} node {node} session {session}: {action:?}", self.now);
+    // The end.
+
+    /// Lets the network recover and all sessions come to rest; then each pair that can talk does.
+    pub(crate) fn settle(&mut self) {
+        self.refuse = 0;
+        self.run(Duration::from_secs(120));
+        // A server that has something to say waits for its client, which may have nothing: it has now. And
+        // who lost a session may learn of it only now.
+        for _ in 0..2 {
+            for (from, to) in self.pairs() {
+                self.send(from, to, priority::DEFAULT);
             }
-            match action {
-                Action::Dial { link, to, .. } => {
-                    self.nodes[node].owners.insert(link, session);
-                    let (latency, incarnation) = (self.latency(), self.nodes[node].incarnation);
-                    self.at(self.now + latency, Happening::Dialed { node, link, to, incarnation });
-                }
-                Action::HangUp(link) => self.hang_up((node, link)),
-                Action::Arriving(key) => self.place(node, session, &key),
-            }
+            self.run(Duration::from_secs(120));
         }
-        self.events(node, session);
-        if self.nodes[node].sessions[session].is_closed() {
-            let key = self.nodes[node].sessions[session].key().clone();
-            self.nodes[node].table.remove(&key, &session);
+        self.rest();
+        let resets = self.ledger.resets();
+        for (from, to) in self.pairs() {
+            // One after the other: where two lossy ones cross, one is lost.
+            let Some(tid) = self.send(from, to, priority::DEFAULT) else { continue };
+            self.run(Duration::from_secs(1));
+            assert!(self.ledger.has(tid), "message {tid} does not arrive, though all is well");
         }
+        if self.setup.policies.iter().flatten().all(|policy| !policy.lossy) {
+            assert_eq!(self.ledger.resets(), resets, "a reset, though all is well");
+        }
+        self.rest();
+        self.alive();
     }
 
-    fn transmit(&mut self, node: usize, session: usize) {
-        while let Some(link) = self.nodes[node].sessions[session].link() {
-            let mut out = Chunks::new();
-            if self.nodes[node].sessions[session].poll_transmit(self.now, link, &mut out).is_err()
-                || out.is_empty()
-            {
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let count = self.nodes.len();
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        let mut pairs: Vec<_> = pairs.filter(|(from, to)| from != to).collect();
+        // Servers last: they wait for their clients.
+        pairs.sort_by_key(|(from, to)| self.policy(*from, *to).server);
+        pairs
+    }
+
+    /// Waits until no session is about to do anything.
+    fn rest(&mut self) {
+        for _ in 0..1000 {
+            if self.settled().is_ok() && self.net.queue.is_empty() {
                 return;
             }
-            let bytes = out.copy_to_bytes(out.remaining()).to_vec();
-            let Some(&to) = self.pipes.get(&(node, link)) else { continue };
-            let latency = self.latency();
-            let after = self.last.get(&to).copied().unwrap_or(self.now);
-            let arrival = (self.now + latency).max(after);
-            self.last.insert(to, arrival);
-            // In one piece or in two.
-            let middle = self.random.below(bytes.len() as u64 + 1) as usize;
-            let (first, second) = bytes.split_at(middle);
-            for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
-                self.at(arrival, Happening::Bytes { to, bytes: piece.to_vec() });
-            }
+            self.run(Duration::from_millis(50));
         }
+        self.settled().unwrap_or_else(|waits| panic!("{waits}"));
+        panic!("the network is never quiet");
     }
 
-    fn hang_up(&mut self, end: End) {
-        self.nodes[end.0].owners.remove(&end.1);
-        let Some(other) = self.pipes.remove(&end) else { return };
-        self.pipes.remove(&other);
-        let latency = self.latency();
-        let after = self.last.get(&other).copied().unwrap_or(self.now);
-        self.at((self.now + latency).max(after), Happening::Eof { to: other });
-    }
-
-    fn place(&mut self, node: usize, newcomer: usize, key: &AddrVec) {
-        let existing = self.nodes[node].table.find(key).filter(|existing| *existing != newcomer);
-        let sessions = &mut self.nodes[node].sessions;
-        let placement = match existing {
-            None => Session::place(&mut sessions[newcomer], None, self.now),
-            Some(existing) => {
-                let [new, old] = sessions.get_disjoint_mut([newcomer, existing]).unwrap();
-                Session::place(new, Some(old), self.now)
-            }
-        };
-        if self.trace {
-            println!("{:?} node {node}: {newcomer} placed against {existing:?}: {placement:?}", self.now);
-        }
-        match placement {
-            Placement::Open | Placement::Displace => {
-                self.nodes[node].table.insert(key.clone(), newcomer);
-            }
-            Placement::Adopted(link) => {
-                self.nodes[node].owners.insert(link, existing.unwrap());
-            }
-            Placement::Answered | Placement::Dropped => {}
-        }
-        if let Some(existing) = existing {
-            self.drive(node, existing);
-        }
-    }
-
-    fn events(&mut self, node: usize, session: usize) {
-        let me = self.id(node);
-        while let Some(event) = self.nodes[node].sessions[session].poll_event() {
-            if self.trace {
-                println!("{:?} node {node} session {session}: {event:?}", self.now);
-            }
-            match event {
-                Event::Message(received) => {
-                    self.ledger.received(me, received.source.num as usize, received.message.header.tid);
+    /// Every open session answers a keepalive.
+    fn alive(&mut self) {
+        self.clock += 1;
+        let stamp = Timestamp { sec: self.clock, nsec: 7 };
+        let mut asked = Vec::new();
+        for node in 0..self.nodes.len() {
+            self.nodes[node].local.set_wall_clock(stamp);
+            for session in 0..self.nodes[node].sessions.len() {
+                if self.nodes[node].sessions[session].is_open() {
+                    self.nodes[node].sessions[session].keepalive();
+                    self.drive(node, session);
+                    asked.push((node, session));
                 }
-                Event::Reset(_) | Event::RemoteReset => self.ledger.reset((me.0, me.1, session)),
-                _ => {}
             }
         }
+        self.run(Duration::from_secs(5));
+        for (node, session) in asked {
+            let answer = self.nodes[node].sessions[session].last_keepalive_ack();
+            let peer = &self.nodes[node].sessions[session];
+            assert_eq!(answer, Some(stamp), "node {node} session {session} is not answered: {peer:#?}");
+        }
+    }
+
+    fn settled(&self) -> Result<(), Waits<'_>> {
+        for (node, there) in self.nodes.iter().enumerate() {
+            for (index, session) in there.sessions.iter().enumerate() {
+                let quiet = session.is_open() || session.is_closed() || session.is_standby();
+                let outbox = session.outbox();
+                let empty = outbox.is_empty() && outbox.unacknowledged() == 0 && outbox.queued_bytes() == 0;
+                // A server's queue waits for its client.
+                if !quiet || !(empty || (session.is_standby() && session.policy().server)) {
+                    return Err(Waits { node, index, session });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks that nothing waits for ever and that the ledger's books balance.
     pub(crate) fn audit(&self) {
+        self.settled().unwrap_or_else(|waits| panic!("{waits}"));
         for (n, node) in self.nodes.iter().enumerate() {
-            for (s, session) in node.sessions.iter().enumerate() {
-                let settled = session.is_open() || session.is_closed() || session.is_standby();
-                assert!(settled, "node {n} session {s} waits: {session:#?}");
-                assert!(
-                    session.is_closed() || session.outbox().is_empty() || session.policy().server,
-                    "node {n} session {s} has messages left: {session:#?}"
-                );
+            assert!(node.held.is_empty(), "node {n} still has messages");
+            for throttle in &node.throttles {
+                let left = (throttle.current(), throttle.waiters());
+                assert_eq!(left, (0, 0), "a throttle of node {n} is not empty: {throttle:?}");
             }
         }
         self.ledger.audit();
     }
 }
 
-impl Happening {
-    fn is_for(&self, end: End) -> bool {
-        matches!(self, Self::Bytes { to, .. } if *to == end)
+/// A session that waits for something that does not come.
+struct Waits<'a> {
+    node: usize,
+    index: usize,
+    session: &'a Session,
+}
+
+impl fmt::Display for Waits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} session {} waits: {:#?}", self.node, self.index, self.session)
     }
 }
