@@ -37,7 +37,7 @@
 //! * A [`LinkId`] names a transport. Whoever comes late with bytes of another one gets [`Stale`], drops them, and
 //!   looks up who owns the link now: nobody, or the session that adopted it.
 //! * [`recv_buf`](Session::recv_buf) lends memory for one read. If it has none, reading pauses: a
-//!   [throttle](throttle) is full. The [waker](Session::set_waker) tells when to call
+//!   [`throttle`] is full. The [waker](Session::set_waker) tells when to call
 //!   [`handle_unpaused`](Session::handle_unpaused).
 //! * There is no retry loop: [`Action::Dial`] is the retry, and waiting for it is a [timer](Session::poll_timer).
 //! * Only who accepts meets [`Action::Arriving`]: the newcomer knows whose session it claims. With the table locked,

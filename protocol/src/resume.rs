@@ -103,7 +103,8 @@ pub struct Existing<'a> {
 pub struct Newcomer<'a> {
     /// Its policy.
     pub policy: &'a Policy,
-    /// Whether the peer's address sorts before the own one ([`sorts_before`]): then the peer wins races.
+    /// Whether the peer's address sorts before the own one ([`sorts_before`](crate::sorts_before)): then the peer
+    /// wins races.
     pub peer_is_smaller: bool,
     /// The same for "after".
     pub peer_is_greater: bool,

@@ -545,17 +545,75 @@ fn timers_have_names() {
 #[test]
 fn dumps_have_the_fields_of_ceph() {
     for version in BOTH {
-        let mut pair =
-            Pair::new(version, Policy::lossless_client(), Policy::stateful_server(), Options::default());
+        let policy = Policy::stateful_server().throttled(Some(Throttle::new(15)), None);
+        let mut pair = Pair::new(version, Policy::lossless_client(), policy, Options::default());
+        pair.now += Duration::from_millis(1500);
         pair.send(1, 10);
+        pair.send(2, 10);
         let mut messenger = Messenger::new();
         messenger.insert(pair.server.key().clone(), 0);
-        let dump = messenger.dump(&pair.server_local, |_| Some(pair.server.dump(pair.now)));
-        assert_eq!((dump.connections_count, dump.connections.len()), (1, 1));
-        let session = &dump.connections[0].async_connection;
-        assert_eq!((session.state, session.status.connected), ("STATE_CONNECTION_ESTABLISHED", true));
-        let text = format!("{:?}", session.protocol);
-        assert!(text.contains(if version == Version::V1 { "OPENED" } else { "READY" }), "{text}");
-        assert_eq!(dump.counters.sums.recv_messages, 1);
+        messenger.accepting.insert(1).unwrap();
+        let now = pair.now + Duration::from_secs(2);
+        let mut dump =
+            messenger.dump(&pair.server_local, |handle| (*handle == 0).then(|| pair.server.dump(now)));
+        dump.local_connection.push(Loopback::new(Arc::clone(&pair.server_local)).dump(&pair.server_local));
+        let json = serde_json::to_value(&dump).unwrap();
+
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        for key in [
+            "nonce",
+            "my_name",
+            "my_addrs",
+            "listen_sockets",
+            "dispatch_queue",
+            "connections_count",
+            "connections",
+            "anon_conns",
+            "accepting_conns",
+            "deleted_conns",
+            "local_connection",
+        ] {
+            assert!(keys(&json).contains(&key.to_owned()), "{key}");
+        }
+        assert_eq!(json["my_name"], serde_json::json!({ "type": "osd", "num": 1 }));
+        assert_eq!(json["my_addrs"]["addrvec"][0]["addr"], "127.0.0.1:6800");
+        assert_eq!(json["counters"]["msgr_recv_messages"], 1);
+        assert_eq!(json["counters"]["msgr_active_connections"], 2);
+        assert_eq!(json["local_connection"][0]["status"]["loopback"], true);
+
+        let session = &json["connections"][0]["async_connection"];
+        for key in [
+            "state",
+            "messenger_nonce",
+            "status",
+            "socket_fd",
+            "tcp_info",
+            "conn_id",
+            "peer",
+            "last_connect_started_ago",
+            "last_active_ago",
+            "recv_start_time_ago",
+            "socket_addr",
+            "target_addr",
+            "port",
+            "protocol",
+            "worker_id",
+        ] {
+            assert!(keys(session).contains(&key.to_owned()), "{key}");
+        }
+        assert_eq!(session["state"], "STATE_CONNECTION_ESTABLISHED");
+        // v1 does not say the number, but in messages.
+        let id = if version == Version::V1 { -1 } else { 4 };
+        assert_eq!((&session["peer"]["type"], &session["peer"]["id"]), (&"client".into(), &id.into()));
+        assert_eq!((&session["paused"], &session["recv_start_time_ago"]), (&true.into(), &"2.000s".into()));
+        let name = if version == Version::V1 { "v1" } else { "v2" };
+        let protocol = &session["protocol"][name];
+        assert_eq!(protocol["state"], "THROTTLE_BYTES");
+        if version == Version::V2 {
+            assert_eq!((&protocol["rev1"], &protocol["con_mode"]), (&true.into(), &"crc".into()));
+            assert_eq!(protocol["crypto"]["rx"], "PLAIN");
+        }
     }
 }
