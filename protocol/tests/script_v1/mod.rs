@@ -55,6 +55,7 @@ pub(crate) fn told(host: &Host, session: usize) -> Vec<String> {
         Event::RemoteReset => "remote reset".to_owned(),
         Event::Refused => "refused".to_owned(),
         Event::Trouble(_) => "trouble".to_owned(),
+        Event::Rejected(_) => "rejected".to_owned(),
         other => format!("{other:?}"),
     };
     host.events(session).iter().map(short).collect()
