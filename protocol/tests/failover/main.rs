@@ -16,3 +16,4 @@ mod markdown;
 mod peers;
 mod races;
 mod stale;
+mod sweep;

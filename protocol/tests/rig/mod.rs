@@ -20,7 +20,7 @@ use cephwire_protocol::{LinkId, Local, Messenger, Options, Policies, Policy, Ses
 use network::{End, Happening, Held, Pipe};
 pub(crate) use outcome::{ANY, Final, Outcome, closed, established, replaced, standby};
 pub(crate) use points::{
-    Break, CONNECTING, Tag, block, client_points, fault, read, server_points, stall, write,
+    Break, CONNECTING, Point, Tag, What, block, client_points, fault, read, server_points, stall, write,
 };
 
 /// The index of Test, which has the interceptor.
@@ -68,10 +68,10 @@ pub(crate) struct Rig {
     order: u64,
     pipes: HashMap<End, Pipe>,
     plan: Vec<Break>,
-    hits: HashMap<points::Point, u32>,
+    hits: HashMap<Point, u32>,
     held: HashMap<LinkId, Held>,
     /// v1: the claims counted, by the connection.
-    claims: HashSet<(LinkId, points::Point)>,
+    claims: HashSet<(LinkId, Point)>,
     outcomes: Vec<Outcome>,
     replaced: HashSet<usize>,
     ops: Vec<Op>,
@@ -261,8 +261,7 @@ impl Rig {
     /// Checks what became of Test's sessions, that the plan was carried out, and that no op came twice.
     pub(crate) fn expect(&self, expected: &[Outcome]) {
         for planned in &self.plan {
-            let hits = self.hits.get(&planned.point).copied().unwrap_or_default();
-            assert!(hits >= planned.round, "{:?} was not reached", planned);
+            assert!(self.hits(planned.point) >= planned.round, "{:?} was not reached", planned);
         }
         self.expect_so_far(expected);
     }
@@ -282,6 +281,18 @@ impl Rig {
                 if self.replaced.contains(&n) { Final::Replaced } else { state(session) }
             });
         self.outcomes.iter().zip(states).map(|(outcome, state)| Outcome { state, ..*outcome }).collect()
+    }
+
+    /// How often Test has passed this point.
+    pub(crate) fn hits(&self, point: Point) -> u32 {
+        self.hits.get(&point).copied().unwrap_or_default()
+    }
+
+    /// How many ops were lost whose sender was never told that the other side has lost the session.
+    pub(crate) fn lost_untold(&self) -> usize {
+        let test_resets = self.outcomes.iter().map(|outcome| outcome.r[1]).sum::<u32>();
+        let told = [test_resets > 0, self.peer_remote_resets > 0];
+        self.ops.iter().filter(|op| op.awaited && !op.received && !told[op.from]).count()
     }
 
     /// How many awaited ops were lost by now.
