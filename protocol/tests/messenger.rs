@@ -84,13 +84,18 @@ impl Pair {
         options: Options,
         settings: Settings,
     ) -> Self {
-        let now = Instant::now();
         let text = if version == Version::V1 { "v1:127.0.0.1:6800/2" } else { "v2:127.0.0.1:6800/2" };
-        let to: AddrVec = addr(text).into();
+        let server_local = local(EntityName::new(EntityType::OSD, 1), addr(text).into(), server, options);
+        server_local.inject(settings);
+        Self::with(version, client, server_local)
+    }
+
+    /// A new client of this server.
+    fn with(version: Version, client: Policy, server_local: Arc<Local>) -> Self {
+        let now = Instant::now();
+        let to = server_local.addrs();
         let client_local =
             local(EntityName::new(EntityType::CLIENT, 4), AddrVec::default(), client, Options::default());
-        let server_local = local(EntityName::new(EntityType::OSD, 1), to.clone(), server, options);
-        server_local.inject(settings);
         let mut client = Session::outgoing(client_local, EntityType::OSD, to, now);
         assert_eq!(client.poll_timer().map(|(_, timer)| timer), Some(Timer::Connect));
         let Some(Action::Dial { link, .. }) = client.poll_action() else { panic!("it dials") };
@@ -183,7 +188,7 @@ fn a_full_policy_throttle_pauses_reading_until_a_message_is_dropped() {
             pair.send(tid, 100);
         }
         assert_eq!((pair.tids(), messages.current(), bytes.current()), (vec![1, 2], 2, 200));
-        assert!(pair.server.is_paused() && !pair.server.is_unpausable());
+        assert!(pair.server.is_paused() && !pair.server.can_unpause());
         assert!(pair.server.recv_buf(pair.links.1).unwrap().is_none());
         // What came before the pause was acknowledged.
         assert_eq!(pair.client.outbox().unacknowledged(), 2);
@@ -195,7 +200,7 @@ fn a_full_policy_throttle_pauses_reading_until_a_message_is_dropped() {
         assert!(pair.server.is_paused() && pair.server.is_open());
 
         pair.received.remove(0);
-        assert_eq!((woken.load(Ordering::Relaxed), pair.server.is_unpausable()), (1, true));
+        assert_eq!((woken.load(Ordering::Relaxed), pair.server.can_unpause()), (1, true));
         pair.server.handle_unpaused(pair.now);
         pair.run();
         assert_eq!((pair.tids(), messages.current()), (vec![2, 3], 2));
@@ -224,7 +229,7 @@ fn the_dispatch_throttle_is_returned_at_dispatch_the_others_at_the_end() {
         // The second holds its bytes while it waits for the next throttle.
         assert_eq!(bytes.current(), 120);
         pair.received[0].dispatched();
-        assert!(pair.server.is_unpausable());
+        assert!(pair.server.can_unpause());
         pair.server.handle_unpaused(pair.now);
         pair.run();
         assert_eq!((pair.tids(), bytes.current()), (vec![1, 2], 120));
@@ -273,6 +278,81 @@ fn a_fault_returns_what_a_half_read_message_held() {
             drop(other);
             assert_eq!((bytes.current(), pair.server_local.dispatch_throttle().current()), (0, 0));
         }
+    }
+}
+
+/// Small throttles shared by several sessions, messages of all sizes, dropped at random: whoever is woken goes on, and
+/// nobody is forgotten.
+#[test]
+fn shared_throttles_wake_whoever_can_go_on() {
+    for seed in 0..60u64 {
+        let mut state = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let version = BOTH[seed as usize % 2];
+        let (messages, bytes) = (Throttle::new(1 + random(4)), Throttle::new(1 + random(3000)));
+        let policy =
+            Policy::stateful_server().throttled(Some(Arc::clone(&bytes)), Some(Arc::clone(&messages)));
+        let options = Options { dispatch_throttle_bytes: 1 + random(2000), ..Options::default() };
+        let text = if version == Version::V1 { "v1:127.0.0.1:6800/2" } else { "v2:127.0.0.1:6800/2" };
+        let server = local(EntityName::new(EntityType::OSD, 1), addr(text).into(), policy, options);
+        let mut pairs: Vec<_> = (0..3)
+            .map(|_| {
+                let mut pair = Pair::with(version, Policy::lossless_client(), Arc::clone(&server));
+                let woken = Arc::new(AtomicUsize::new(0));
+                let wake = Arc::clone(&woken);
+                pair.server.set_waker(move || {
+                    wake.fetch_add(1, Ordering::Relaxed);
+                });
+                (pair, woken, 0, 0)
+            })
+            .collect();
+        // Goes on where it was woken, and only there.
+        let go_on = |pairs: &mut Vec<(Pair, Arc<AtomicUsize>, u64, u64)>| loop {
+            let mut any = false;
+            for (pair, woken, ..) in pairs.iter_mut() {
+                if woken.swap(0, Ordering::Relaxed) > 0 {
+                    pair.server.handle_unpaused(pair.now);
+                    pair.run();
+                    any = true;
+                }
+            }
+            if !any {
+                return;
+            }
+        };
+        let finish = |pair: &mut Pair, done: &mut u64, at: usize| {
+            *done += 1;
+            assert_eq!(pair.received.remove(at).message.header.tid, *done);
+        };
+        for _ in 0..200 {
+            let (pair, _, sent, done) = &mut pairs[random(3) as usize];
+            if random(2) == 0 {
+                *sent += 1;
+                pair.send(*sent, random(1500) as usize);
+            } else if !pair.received.is_empty() {
+                match random(2) {
+                    0 => pair.received[0].dispatched(),
+                    _ => finish(pair, done, 0),
+                }
+            }
+            go_on(&mut pairs);
+        }
+        while pairs.iter().any(|(pair, ..)| !pair.received.is_empty()) {
+            for (pair, _, _, done) in &mut pairs {
+                if !pair.received.is_empty() {
+                    finish(pair, done, 0);
+                }
+            }
+            go_on(&mut pairs);
+        }
+        for (pair, _, sent, done) in &pairs {
+            assert_eq!((sent, pair.server.is_paused()), (done, false), "seed {seed}");
+        }
+        let left = [messages.current(), bytes.current(), server.dispatch_throttle().current()];
+        assert_eq!(left, [0; 3], "seed {seed}");
     }
 }
 
