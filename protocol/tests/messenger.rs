@@ -188,7 +188,7 @@ fn a_full_policy_throttle_pauses_reading_until_a_message_is_dropped() {
             pair.send(tid, 100);
         }
         assert_eq!((pair.tids(), messages.current(), bytes.current()), (vec![1, 2], 2, 200));
-        assert!(pair.server.is_paused() && !pair.server.can_unpause());
+        assert!(pair.server.is_paused() && !pair.server.is_unpausable());
         assert!(pair.server.recv_buf(pair.links.1).unwrap().is_none());
         // What came before the pause was acknowledged.
         assert_eq!(pair.client.outbox().unacknowledged(), 2);
@@ -200,7 +200,7 @@ fn a_full_policy_throttle_pauses_reading_until_a_message_is_dropped() {
         assert!(pair.server.is_paused() && pair.server.is_open());
 
         pair.received.remove(0);
-        assert_eq!((woken.load(Ordering::Relaxed), pair.server.can_unpause()), (1, true));
+        assert_eq!((woken.load(Ordering::Relaxed), pair.server.is_unpausable()), (1, true));
         pair.server.handle_unpaused(pair.now);
         pair.run();
         assert_eq!((pair.tids(), messages.current()), (vec![2, 3], 2));
@@ -229,7 +229,7 @@ fn the_dispatch_throttle_is_returned_at_dispatch_the_others_at_the_end() {
         // The second holds its bytes while it waits for the next throttle.
         assert_eq!(bytes.current(), 120);
         pair.received[0].dispatched();
-        assert!(pair.server.can_unpause());
+        assert!(pair.server.is_unpausable());
         pair.server.handle_unpaused(pair.now);
         pair.run();
         assert_eq!((pair.tids(), bytes.current()), (vec![1, 2], 120));

@@ -132,7 +132,7 @@ impl Session {
 
     /// Whether it pauses, and may go on: for drivers that look rather than be woken.
     #[must_use]
-    pub fn can_unpause(&self) -> bool {
+    pub fn is_unpausable(&self) -> bool {
         self.admission.ticket.as_ref().is_some_and(|(ticket, _)| ticket.is_granted())
     }
 
