@@ -347,7 +347,7 @@ fn run(version: Version, workload: &Workload) {
             net.run(us(10));
         }
         net.wait_until("all answers", |net| net.app.expected.values().all(VecDeque::is_empty));
-        assert!(net.app.answers > 0 && net.app.commands > 0);
+        assert!(net.app.answers > 0);
         end(net);
     }
 }
