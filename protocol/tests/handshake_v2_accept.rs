@@ -13,49 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use cephwire_protocol::Options;
 use cephwire_protocol::codec::v2::{
-    AuthBadMethod, AuthRequest, Banner, CompressionDone, CompressionRequest, Frame, Method, Revision, method,
-    mode,
+    AuthBadMethod, AuthRequest, Banner, Frame, Method, Revision, method, mode,
 };
-use cephwire_protocol::codec::{EntityType, Features, MsgrFeatures, Side, Timestamp};
+use cephwire_protocol::codec::{EntityType, MsgrFeatures, Side};
 use script::auth::{Stepwise, sign};
-use script::v2::{
-    SIGNATURE, auth_done, auth_request, banner, hello, ident, message_frame, name, reconnect, server_ident,
-};
+use script::v2::{SIGNATURE, auth_done, auth_request, banner, frames, hello, ident, message_frame, name};
 use script::{Host, Script, Setup, V2};
-
-/// One frame of each kind.
-fn frames() -> Vec<Frame> {
-    let stamp = Timestamp::default();
-    vec![
-        hello(EntityType::OSD),
-        auth_request(method::NONE, &[mode::CRC]),
-        Frame::AuthBadMethod(AuthBadMethod {
-            method: 1,
-            result: -95,
-            allowed_methods: vec![],
-            allowed_modes: vec![],
-        }),
-        Frame::AuthReplyMore(Bytes::new()),
-        Frame::AuthRequestMore(Bytes::new()),
-        auth_done(mode::CRC),
-        SIGNATURE,
-        Frame::ClientIdent(ident(7, 10)),
-        Frame::ServerIdent(server_ident(7, false)),
-        Frame::IdentMissingFeatures(Features(1)),
-        reconnect((1, 2), 3, 4, 5),
-        Frame::SessionReset { full: true },
-        Frame::SessionRetry(1),
-        Frame::SessionRetryGlobal(1),
-        Frame::SessionReconnectOk(1),
-        Frame::Wait,
-        message_frame(1, 0, 1),
-        Frame::Keepalive2(stamp),
-        Frame::Keepalive2Ack(stamp),
-        Frame::Ack(1),
-        Frame::CompressionRequest(CompressionRequest { compress: false, methods: vec![] }),
-        Frame::CompressionDone(CompressionDone { compress: false, method: Method::NONE }),
-    ]
-}
 
 /// An accepting host in each of its states: its name, what comes next in it, and the way there.
 type Stage = (&'static str, &'static [&'static str], fn() -> (Host, Script<V2>));

@@ -48,11 +48,8 @@ pub(super) fn settle(done: CompressionDone, context: &mut Context<'_>) -> Result
         return Ok(());
     }
     if !own.contains(&done.method) {
-        return Err(context.wrong(
-            "COMPRESSION_CONNECTING",
-            done.method.0,
-            "a compression method that was offered",
-        ));
+        let found = format_args!("method {}", done.method.0);
+        return Err(context.wrong("COMPRESSION_CONNECTING", found, "one that was offered"));
     }
     context.set_compression(done.method);
     Ok(())

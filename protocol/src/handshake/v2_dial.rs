@@ -28,6 +28,8 @@ pub(crate) enum State {
 pub(crate) struct Offer {
     method: u32,
     modes: Vec<u32>,
+    /// All methods that were asked for, this one too.
+    tried: Vec<u32>,
     /// The server wanted another step already.
     more: bool,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Offer {
 impl Offer {
     /// The server's refusal, in its words and the own ones.
     fn denied(&self) -> Denied {
-        let (offered_methods, offered_modes) = (vec![self.method], self.modes.clone());
+        let (offered_methods, offered_modes) = (self.tried.clone(), self.modes.clone());
         Denied { offered_methods, offered_modes, ..Denied::default() }
     }
 }
@@ -246,7 +248,9 @@ fn request(
     let none = opening.method == cephwire_codec::v2::method::NONE;
     let modes = &context.local.options.modes;
     let modes: Vec<u32> = modes.iter().copied().filter(|mode| !none || *mode == mode::CRC).collect();
-    let offer = Offer { method: opening.method, modes, more: false };
+    let mut tried = refused.map(|refused| refused.offered_methods).unwrap_or_default();
+    tried.push(opening.method);
+    let offer = Offer { method: opening.method, modes, tried, more: false };
     if offer.modes.is_empty() {
         return Err(Denied { is_final: true, ..offer.denied() }.into());
     }

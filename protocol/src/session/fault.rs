@@ -30,7 +30,11 @@ impl Session {
                 State::Connecting => self.conn.as_ref().is_some_and(Connection::is_silent),
                 _ => false,
             },
-            Version::V2 => matches!(self.state, State::Dialing | State::Backoff | State::Connecting),
+            // WAIT is a state of its own, behind connecting.
+            Version::V2 => {
+                matches!(self.state, State::Dialing | State::Backoff | State::Connecting)
+                    && error != Error::Waiting
+            }
         };
         // F2, rule 2.
         if self.policy.lossy && !connecting {

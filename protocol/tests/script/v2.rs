@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use cephwire_protocol::codec::v2::{
-    AuthDone, AuthRequest, Banner, ClientIdent, Frame, Hello, Keys, MessageFrame, ServerIdent,
-    SessionReconnect, method, mode,
+    AuthBadMethod, AuthDone, AuthRequest, Banner, ClientIdent, CompressionDone, CompressionRequest, Frame,
+    Hello, Keys, MessageFrame, Method, ServerIdent, SessionReconnect, method, mode,
 };
-use cephwire_protocol::codec::{EntityType, Features, MsgrFeatures, Side};
+use cephwire_protocol::codec::{EntityType, Features, MsgrFeatures, Side, Timestamp};
 
 use super::{Script, V2, addr, addrs, message};
 
@@ -78,6 +78,40 @@ pub(crate) fn message_frame(seq: u64, ack_seq: u64, tid: u64) -> Frame {
 /// The variant's name.
 pub(crate) fn name(frame: &Frame) -> &'static str {
     frame.tag().map_or("banner", |tag| tag.name())
+}
+
+/// One frame of each kind.
+pub(crate) fn frames() -> Vec<Frame> {
+    let stamp = Timestamp::default();
+    vec![
+        hello(EntityType::OSD),
+        auth_request(method::NONE, &[mode::CRC]),
+        Frame::AuthBadMethod(AuthBadMethod {
+            method: 1,
+            result: -95,
+            allowed_methods: vec![],
+            allowed_modes: vec![],
+        }),
+        Frame::AuthReplyMore(Bytes::new()),
+        Frame::AuthRequestMore(Bytes::new()),
+        auth_done(mode::CRC),
+        SIGNATURE,
+        Frame::ClientIdent(ident(7, 10)),
+        Frame::ServerIdent(server_ident(7, false)),
+        Frame::IdentMissingFeatures(Features(1)),
+        reconnect((1, 2), 3, 4, 5),
+        Frame::SessionReset { full: true },
+        Frame::SessionRetry(1),
+        Frame::SessionRetryGlobal(1),
+        Frame::SessionReconnectOk(1),
+        Frame::Wait,
+        message_frame(1, 0, 1),
+        Frame::Keepalive2(stamp),
+        Frame::Keepalive2Ack(stamp),
+        Frame::Ack(1),
+        Frame::CompressionRequest(CompressionRequest { compress: false, methods: vec![] }),
+        Frame::CompressionDone(CompressionDone { compress: false, method: Method::NONE }),
+    ]
 }
 
 impl Script<V2> {

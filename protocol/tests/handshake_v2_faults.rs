@@ -1,0 +1,494 @@
+//! What does a session of v2 do when its connection fails, and who wins when both dial?
+//!
+//! Session2 spec §7 (every policy in every state), §9, the table "a real OSD as client" of §12 in its order, and the
+//! races of §5.4 and §6.1 as §12 saw them.
+
+#![expect(clippy::panic, reason = "tests")]
+
+mod script;
+
+use std::time::Duration;
+
+use cephwire_protocol::codec::v2::{ClientIdent, Frame};
+use cephwire_protocol::codec::{EntityType, Features, Timestamp};
+use cephwire_protocol::{Options, Policy};
+use script::v2::{PEER, ident, message_frame, name, reconnect, server_ident};
+use script::{Host, Script, Setup, V2, addr, addrs};
+
+type Preset = (&'static str, fn() -> Policy);
+
+const PRESETS: [Preset; 7] = [
+    ("stateful_server", Policy::stateful_server),
+    ("stateless_registered_server", Policy::stateless_registered_server),
+    ("stateless_server", Policy::stateless_server),
+    ("lossless_peer", Policy::lossless_peer),
+    ("lossless_peer_reuse", Policy::lossless_peer_reuse),
+    ("lossy_client", Policy::lossy_client),
+    ("lossless_client", Policy::lossless_client),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// Closed, and the user was told.
+    Reset,
+    /// Closed, and nobody knew of it.
+    Gone,
+    Standby,
+    /// It dials at once.
+    Dials,
+    /// It dials after so many milliseconds.
+    Backoff(u64),
+}
+
+fn after(host: &Host, session: usize) -> After {
+    let told = host.told(session);
+    if host.with(session, |session| session.is_closed()) {
+        return if told.contains(&"reset".to_owned()) { After::Reset } else { After::Gone };
+    }
+    assert!(!told.contains(&"reset".to_owned()));
+    if host.with(session, |session| session.is_standby()) {
+        host.advance(Duration::from_secs(60));
+        assert!(host.dials().is_empty());
+        return After::Standby;
+    }
+    if !host.dials().is_empty() {
+        return After::Dials;
+    }
+    After::Backoff(host.until_dial().as_millis() as u64)
+}
+
+/// Where the fault comes, and the peer whose connection breaks (if there is one by then).
+type Place = (&'static str, fn(&Host, bool), fn(&Policy, bool) -> After);
+
+fn dial(host: &Host, queued: bool) {
+    let session = host.dial(EntityType::OSD, PEER);
+    if queued {
+        host.send(session, 1);
+    }
+}
+
+/// Rules 6, 7 and 9: what happens to an attempt that failed.
+fn attempt_failed(policy: &Policy, queued: bool) -> After {
+    match policy {
+        _ if policy.standby && !queued => After::Standby,
+        _ if policy.server => After::Standby,
+        _ => After::Backoff(200),
+    }
+}
+
+/// Rules 2, 6, 7 and 8: what happens to an open session.
+fn broken(policy: &Policy, queued: bool) -> After {
+    match policy {
+        _ if policy.lossy => After::Reset,
+        _ if policy.server || policy.standby && !queued => After::Standby,
+        _ => After::Dials,
+    }
+}
+
+const PLACES: &[Place] = &[
+    (
+        "START_CONNECT",
+        |host, queued| {
+            dial(host, queued);
+            host.refuse(std::io::ErrorKind::TimedOut);
+        },
+        attempt_failed,
+    ),
+    (
+        "BANNER_CONNECTING",
+        |host, queued| {
+            dial(host, queued);
+            host.dialed::<V2>().close();
+        },
+        attempt_failed,
+    ),
+    (
+        "AUTH_CONNECTING",
+        |host, queued| {
+            dial(host, queued);
+            let mut peer = host.dialed::<V2>();
+            peer.greet(EntityType::OSD);
+            peer.close();
+        },
+        attempt_failed,
+    ),
+    (
+        "SESSION_CONNECTING",
+        |host, queued| {
+            dial(host, queued);
+            let mut peer = host.dialed::<V2>();
+            peer.admit_new();
+            peer.send(&Frame::IdentMissingFeatures(Features(1)));
+        },
+        attempt_failed,
+    ),
+    (
+        "WAIT",
+        |host, queued| {
+            dial(host, queued);
+            let mut peer = host.dialed::<V2>();
+            peer.admit_new();
+            peer.send(&Frame::Wait);
+            peer.expect_closed();
+        },
+        |policy, _| match policy {
+            _ if policy.lossy => After::Reset,
+            _ if policy.server => After::Standby,
+            _ => After::Backoff(15_000),
+        },
+    ),
+    (
+        "READY, dialed",
+        |host, queued| {
+            dial(host, queued);
+            let mut peer = host.dialed::<V2>();
+            let lossy = peer.admit_new().flags != 0;
+            peer.send(&Frame::ServerIdent(server_ident(9, lossy)));
+            peer.close();
+        },
+        broken,
+    ),
+    (
+        "READY, dialed, everything acknowledged",
+        |host, _| {
+            dial(host, true);
+            let mut peer = host.dialed::<V2>();
+            let lossy = peer.admit_new().flags != 0;
+            peer.send(&Frame::ServerIdent(server_ident(9, lossy)));
+            peer.send(&Frame::Ack(1));
+            peer.close();
+        },
+        |policy, _| broken(policy, false),
+    ),
+    (
+        "READY, accepted",
+        |host, queued| {
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            peer.open(ident(7, 1));
+            if queued {
+                host.send(0, 1);
+            }
+            peer.close();
+        },
+        broken,
+    ),
+    (
+        "READY, a violation",
+        |host, queued| {
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            peer.open(ident(7, 1));
+            if queued {
+                host.send(0, 1);
+            }
+            peer.send(&Frame::Wait);
+        },
+        broken,
+    ),
+    (
+        "SESSION_ACCEPTING",
+        |host, _| {
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            peer.close();
+        },
+        |_, _| After::Gone,
+    ),
+    ("BANNER_ACCEPTING", |host, _| host.accept::<V2>().close(), |_, _| After::Gone),
+];
+
+/// §7: every place, every policy, with and without something to send.
+#[test]
+fn faults() {
+    for (place, happen, expected) in PLACES {
+        for (preset, policy) in PRESETS {
+            for queued in [false, true] {
+                let host = Host::new(Setup::policy(policy()));
+                happen(&host, queued);
+                let expected = expected(&policy(), queued);
+                assert_eq!(after(&host, 0), expected, "{place}, {preset}, queued: {queued}");
+            }
+        }
+    }
+}
+
+/// §7 rule 9: 0.2 s, doubled up to 15 s; back to 0 once open.
+#[test]
+fn backoff() {
+    let host = Host::new(Setup::policy(Policy::lossy_client()));
+    dial(&host, true);
+    host.refuse(std::io::ErrorKind::ConnectionRefused);
+    for millis in [200, 400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000] {
+        assert_eq!(host.until_dial().as_millis(), millis);
+        host.refuse(std::io::ErrorKind::ConnectionRefused);
+    }
+    // Once open, non-lossy by the server's word, it begins anew; rule 8 dials at once.
+    host.until_dial();
+    let mut peer = host.dialed::<V2>();
+    peer.admit_new();
+    peer.send(&Frame::ServerIdent(server_ident(9, false)));
+    peer.close();
+    host.dialed::<V2>().close();
+    assert_eq!(host.until_dial().as_millis(), 200);
+}
+
+/// §9: an idle connection is a fault after 900 s; whatever is read keeps it alive.
+#[test]
+fn idle() {
+    let options = Options { idle_timeout: Duration::from_secs(900), ..Options::default() };
+    for (policy, expected) in [
+        (Policy::stateless_registered_server(), After::Reset),
+        (Policy::lossless_peer(), After::Standby),
+        (Policy::lossless_client(), After::Dials),
+    ] {
+        let host = Host::new(Setup { options: options.clone(), ..Setup::policy(policy) });
+        let mut peer = host.accept::<V2>();
+        peer.enter();
+        peer.open(ident(7, 1));
+        host.advance(Duration::from_secs(800));
+        peer.send(&Frame::Keepalive2(Timestamp::default()));
+        host.advance(Duration::from_secs(899));
+        assert!(!peer.is_closed());
+        host.advance(Duration::from_secs(1));
+        assert!(peer.is_closed());
+        assert_eq!(after(&host, 0), expected);
+    }
+}
+
+/// §7, end: STANDBY is left by something to send, never by a server.
+#[test]
+fn standby() {
+    type Wish = fn(&Host);
+    let wishes: [Wish; 2] = [|host| host.send(0, 5), |host| host.with(0, |session| session.keepalive())];
+    for (policy, leaves) in [(Policy::lossless_peer(), true), (Policy::stateful_server(), false)] {
+        for wish in wishes {
+            let host = Host::new(Setup::policy(policy.clone()));
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            let cookie = peer.open(ident(7, 1)).cookie;
+            peer.close();
+            assert!(host.with(0, |session| session.is_standby()));
+            wish(&host);
+            assert_eq!(!host.dials().is_empty(), leaves);
+            if leaves {
+                let claim = host.dialed::<V2>().admit_resumed();
+                assert_eq!((claim.client_cookie, claim.server_cookie, claim.connect_seq), (7, cookie, 1));
+            }
+        }
+    }
+}
+
+/// §12, "a real OSD (policy lossless_peer) as client", all 18 rows.
+#[test]
+fn a_real_osd_as_client() {
+    const C: u64 = 0x12_3456_7890;
+    let host = Host::new(Setup::default());
+    let mut peer = host.accept::<V2>();
+    peer.enter();
+    let s = peer.open(ident(C, 1)).cookie;
+    peer.send(&message_frame(1, 0, 1));
+    assert_eq!(peer.expect(), Frame::Ack(1));
+    host.send(0, 1);
+    // 1
+    peer.close();
+    let mut peer = host.dialed::<V2>();
+    let claim = peer.admit_resumed();
+    assert_eq!((claim.client_cookie, claim.server_cookie), (C, s));
+    assert_eq!((claim.connect_seq, claim.msg_seq, &claim.addrs), (1, 1, &host.local().addrs()));
+    // 2, 3, 4: on the same TCP connection
+    for (answer, gs, cs) in [
+        (Frame::SessionRetry(7), claim.global_seq, 8),
+        (Frame::SessionRetryGlobal(100), 101, 8),
+        (Frame::SessionRetryGlobal(50), 102, 8),
+    ] {
+        peer.send(&answer);
+        let claim = peer.expect_reconnect();
+        assert_eq!((claim.global_seq, claim.connect_seq, claim.msg_seq), (gs, cs, 1), "{answer:?}");
+    }
+    // 5
+    peer.send(&Frame::SessionReconnectOk(0));
+    assert_eq!(peer.expect_message(), (1, 1, 1));
+    // 6
+    peer.close();
+    let mut peer = host.dialed::<V2>();
+    let claim = peer.admit_resumed();
+    assert_eq!((claim.connect_seq, claim.global_seq), (9, 104));
+    // 7
+    peer.send(&Frame::SessionReset { full: false });
+    let expect_ident = |frame: Frame| match frame {
+        Frame::ClientIdent(ident) => ident,
+        other => panic!("{other:?}"),
+    };
+    let own = expect_ident(peer.expect());
+    assert_eq!((own.cookie, own.target, own.flags), (C, addr(PEER), 0));
+    // 8
+    let elsewhere = addrs("v2:10.0.0.2:6801/2");
+    for millis in [200, 400] {
+        let mut ident = server_ident(0x6666, false);
+        ident.addrs = elsewhere.clone();
+        peer.send(&Frame::ServerIdent(ident));
+        peer.expect_closed();
+        assert_eq!(host.until_dial().as_millis(), millis);
+        peer = host.dialed::<V2>();
+        assert_eq!(peer.admit_new().cookie, C);
+    }
+    // 9: in_seq had been forgotten
+    peer.send(&Frame::ServerIdent(server_ident(0x6666, false)));
+    assert_eq!(peer.expect_message(), (1, 0, 1));
+    // 10
+    peer.close();
+    let mut peer = host.dialed::<V2>();
+    let claim = peer.admit_resumed();
+    assert_eq!((claim.client_cookie, claim.server_cookie), (C, 0x6666));
+    assert_eq!((claim.connect_seq, claim.msg_seq), (1, 0));
+    // 11
+    peer.send(&Frame::SessionReconnectOk(1));
+    peer.expect_quiet();
+    host.send(0, 2);
+    assert_eq!(peer.expect_message(), (2, 0, 2));
+    // 12
+    peer.close();
+    let mut peer = host.dialed::<V2>();
+    peer.admit_resumed();
+    peer.send(&Frame::SessionReset { full: true });
+    let own = expect_ident(peer.expect());
+    assert!(own.cookie != C && own.cookie != 0);
+    // 13
+    peer.send(&Frame::ServerIdent(server_ident(0x7777, false)));
+    peer.expect_quiet();
+    host.send(0, 3);
+    assert_eq!(peer.expect_message(), (1, 0, 3));
+    // 14
+    peer.close();
+    let mut peer = host.dialed::<V2>();
+    let mut claim = peer.admit_resumed();
+    for millis in [200, 400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000] {
+        peer.send(&Frame::IdentMissingFeatures(Features(1)));
+        peer.expect_closed();
+        assert_eq!(host.until_dial().as_millis(), millis);
+        peer = host.dialed::<V2>();
+        let next = peer.admit_resumed();
+        let expected = (claim.connect_seq + 1, claim.global_seq + 2);
+        assert_eq!((next.connect_seq, next.global_seq), expected);
+        claim = next;
+    }
+    // 15: the message is dropped. The OSD goes on with 2, which a peer that has 99 takes for an old one; here it is 100.
+    peer.send(&Frame::SessionReconnectOk(99));
+    peer.expect_quiet();
+    host.send(0, 4);
+    assert_eq!(peer.expect_message(), (100, 0, 4));
+    // 16
+    peer.send(&Frame::Ack(1000));
+    peer.close();
+    assert!(host.with(0, |session| session.is_standby()));
+    // 17
+    host.send(0, 5);
+    let mut peer = host.dialed::<V2>();
+    peer.admit_resumed();
+    peer.send(&Frame::Wait);
+    peer.expect_closed();
+    assert_eq!(host.until_dial(), Duration::from_secs(15));
+    // 18
+    let mut peer = host.dialed::<V2>();
+    peer.admit_resumed();
+    peer.send(&Frame::SessionReset { full: false });
+    assert_eq!(name(&peer.expect()), "CLIENT_IDENT");
+    peer.send(&Frame::Wait);
+    peer.expect_closed();
+    assert_eq!(host.until_dial(), Duration::from_secs(15));
+}
+
+/// Its image is lower than the host's `02000000 01000000 …`: nonces compare by their least significant byte first.
+const LOWER: &str = "v2:10.0.0.2:6800/256";
+/// Its image is higher, though port and address are lower.
+const HIGHER: &str = "v2:10.0.0.0:6800/2";
+
+fn arrive(host: &Host) -> Script<V2> {
+    let mut peer = host.accept::<V2>();
+    peer.enter();
+    peer
+}
+
+/// §12, "races against that OSD", rows 1 and 2: §5.4 rules 8 and 9, while its own attempt waits 15 s or is unanswered.
+#[test]
+fn races_for_a_new_session() {
+    for (from, wins) in [(LOWER, true), (HIGHER, false)] {
+        for backing_off in [false, true] {
+            let host = Host::new(Setup::default());
+            host.send(host.dial(EntityType::OSD, from), 1);
+            let mut own = host.dialed::<V2>();
+            own.admit_new();
+            if backing_off {
+                own.send(&Frame::Wait);
+                own.expect_closed();
+            }
+            host.advance(Duration::from_secs(5));
+            let mut peer = arrive(&host);
+            peer.send(&Frame::ClientIdent(ClientIdent { addrs: addrs(from), ..ident(99, 1) }));
+            if wins {
+                assert_eq!(name(&peer.expect()), "SERVER_IDENT");
+                assert_eq!(peer.expect_message(), (1, 0, 1));
+                assert!(own.is_closed());
+                assert_eq!(host.find(from), Some(0));
+                continue;
+            }
+            assert_eq!(peer.expect(), Frame::Wait);
+            assert_eq!(own.is_closed(), backing_off);
+            peer.send(&message_frame(1, 0, 2));
+            peer.expect_closed();
+            if backing_off {
+                assert_eq!(host.until_dial(), Duration::from_secs(10));
+            } else {
+                // A keepalive is to come, whatever happens to the messages.
+                own.send(&Frame::ServerIdent({
+                    let mut ident = server_ident(9, false);
+                    ident.addrs = addrs(from);
+                    ident
+                }));
+                assert_eq!(own.names(), ["KEEPALIVE2", "MESSAGE"]);
+            }
+        }
+    }
+}
+
+/// §12, races, rows 3 and 4: §6.1 rules 8 and 9, with the connect_seq of its own pending RECONNECT; and rule 7.
+#[test]
+fn races_for_an_earlier_session() {
+    for (from, wins) in [(LOWER, true), (HIGHER, false)] {
+        let host = Host::new(Setup::default());
+        let mut peer = arrive(&host);
+        let cookie = peer.open(ClientIdent { addrs: addrs(from), ..ident(7, 1) }).cookie;
+        host.send(0, 1);
+        peer.close();
+        let mut own = host.dialed::<V2>();
+        assert_eq!(own.admit_resumed().connect_seq, 1);
+        let claim = |cs| {
+            let Frame::SessionReconnect(mut claim) = reconnect((7, cookie), 2, cs, 0) else { panic!() };
+            claim.addrs = addrs(from);
+            Frame::SessionReconnect(claim)
+        };
+        let mut peer = arrive(&host);
+        peer.send(&claim(0));
+        assert_eq!(peer.expect(), Frame::SessionRetry(1));
+        peer.send(&claim(1));
+        if wins {
+            assert_eq!(peer.expect(), Frame::SessionReconnectOk(0));
+            own.expect_closed();
+        } else {
+            assert_eq!(peer.expect(), Frame::Wait);
+            own.expect_quiet();
+            // A higher connect_seq wins for whoever has it.
+            peer.send(&claim(2));
+            assert_eq!(peer.expect(), Frame::SessionReconnectOk(0));
+            own.expect_closed();
+        }
+        assert_eq!(peer.expect_message(), (1, 0, 1));
+    }
+    // A server never insists on its own connection: rule 8's exception, and that of §5.4 rule 8.
+    let host = Host::new(Setup::policy(Policy::stateful_server()));
+    host.dial(EntityType::OSD, HIGHER);
+    let mut peer = arrive(&host);
+    peer.open(ClientIdent { addrs: addrs(HIGHER), ..ident(99, 1) });
+    assert_eq!(host.find(HIGHER), Some(0));
+}
