@@ -15,7 +15,7 @@ cargo +nightly fuzz build
 printf '%s\n' "$@" | xargs -P "$jobs" -n 1 sh -c '
     log=$2/$3.log
     if cargo +nightly fuzz run "$3" -- -max_total_time="$1" -max_len=16384 -timeout=20 \
-        -rss_limit_mb=512 -malloc_limit_mb=128 -print_final_stats=1 >"$log" 2>&1
+        -rss_limit_mb=1536 -malloc_limit_mb=128 -print_final_stats=1 >"$log" 2>&1
     then
         echo "$3 ok: $(grep -E "cov: " "$log" | tail -1)"
     else

@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Buf as _;
 use cephwire_cli::decode::{Protocol, Record, What};
@@ -59,6 +59,52 @@ fn nothing_is_wrong_with_any_capture() {
         assert_eq!(has("encrypted"), sealed, "{}", capture.name);
         assert_eq!(has("foreign"), named("bad-banner"), "{}", capture.name);
     }
+}
+
+/// The table of `testdata/README.md` was counted by another decoder. (What is encrypted is not compared.)
+#[test]
+fn frames_are_as_many_as_another_decoder_counted() {
+    let readme = std::fs::read_to_string(support::testdata().join("README.md")).unwrap();
+    let mut compared = 0;
+    for capture in support::captures() {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {}.pcap", capture.name))).unwrap();
+        let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (Some(connections), Some(frames)) = (columns.get(3), columns.get(4)) else { panic!("{row}") };
+        let ours: HashSet<u64> = capture.records.iter().map(|record| record.connection).collect();
+        assert_eq!(ours.len().to_string(), **connections, "{}", capture.name);
+        if capture.records.iter().any(|record| record.name() == "encrypted") {
+            continue;
+        }
+        for (expected, kind) in frames.split(", ").map(|item| item.split_once(' ').unwrap()) {
+            // A stream that just ends early is no frame.
+            if kind != "EOF" {
+                assert_eq!(count(&capture, kind).to_string(), expected, "{}: {kind}", capture.name);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 150, "only {compared} counts");
+}
+
+/// How many records there are of what the table calls `kind`.
+fn count(capture: &Capture, kind: &str) -> usize {
+    let reply = |record: &&Record| match &record.what {
+        What::V1(frame, _) => matches!(&**frame, v1::Frame::Reply(reply) if reply.tag.name() == kind),
+        _ => false,
+    };
+    let replies = capture.records.iter().filter(reply).count();
+    let name = match kind {
+        "connects" => "connect".to_owned(),
+        "messages" => "message".to_owned(),
+        "OTHER" => "foreign".to_owned(),
+        _ => kind.to_lowercase(),
+    };
+    // v1's SEQ and WAIT are replies; "seq" is a frame of its own there.
+    let v1 = capture.records.iter().any(|record| record.protocol == Some(Protocol::V1));
+    if replies > 0 || v1 && matches!(kind, "SEQ" | "WAIT" | "READY") {
+        return replies;
+    }
+    capture.records.iter().filter(|record| record.name() == name).count()
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub struct Malformed {
     /// The field, by its name in the protocol: `crc`, `front_len`, `num_segments`.
     pub field: &'static str,
     /// Bytes of this direction of the stream before the field's first byte. For text, the byte
-    /// offset in the text; inside a compressed segment, the offset of the segment.
+    /// offset in the text; inside a compressed segment, the offset of the segment. Inside a sealed
+    /// frame it is counted without the authentication tags before it.
     pub offset: u64,
     /// What is wrong with it.
     pub flaw: Flaw,
