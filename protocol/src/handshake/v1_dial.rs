@@ -165,7 +165,11 @@ impl State {
                 }
                 if Some(reply.connect_seq) != self.sent.connect_seq.checked_add(1) {
                     // Ceph's client aborts here.
-                    return Err(context.violation(self.phase(), &reply.tag, "the claim's connect_seq plus 1"));
+                    return Err(context.violation(
+                        self.phase(),
+                        &reply.tag,
+                        "the claim's connect_seq plus 1",
+                    ));
                 }
                 context.facts.peer_features = reply.features;
                 context.facts.features = reply.features.intersection(self.sent.features);

@@ -139,7 +139,13 @@ impl Script<V1> {
     /// The tag of the reply.
     #[track_caller]
     pub(crate) fn tag(&mut self, global_seq: u32, connect_seq: u32) -> Tag {
-        self.ask(claim(global_seq, connect_seq)).tag
+        self.tag_of(claim(global_seq, connect_seq))
+    }
+
+    /// The same for any connect.
+    #[track_caller]
+    pub(crate) fn tag_of(&mut self, connect: Connect) -> Tag {
+        self.ask(connect).tag
     }
 
     /// Connects and is accepted; the host's in_seq, and the script says its own.
