@@ -160,7 +160,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+    #![expect(clippy::disallowed_methods, reason = "tests")]
     use std::sync::Arc;
     use std::time::Instant;
 
