@@ -106,3 +106,24 @@ fn taken_over_twice_v1() {
         assert_eq!(rig.lost(), 0);
     }
 }
+
+/// Peer comes back before Test, which is open, knows that the connection is dead and has lost an op with it: that op
+/// goes out again on the new one.
+#[test]
+fn stale_and_open() {
+    for version in [V2, V1] {
+        for peer_wins in [false, true] {
+            let mut rig = rig(version, peer_wins, &[stall(read(Tag::Message))]);
+            rig.connect_peer();
+            rig.wait_established();
+            rig.peer_send_me();
+            rig.wait_blocked();
+            rig.send_peer();
+            rig.wait_replaced(1);
+            rig.unblock();
+            rig.wait_results(2);
+            rig.expect(&[established().c(1, 1, 0, 1).a(0, 0, 0, 1), replaced().a(1, 0, 1, 0)]);
+            assert_eq!(rig.lost(), 0);
+        }
+    }
+}

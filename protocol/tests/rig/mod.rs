@@ -403,8 +403,7 @@ impl Rig {
 
 fn node(version: Version, number: u16, nonce: u32, policy: Policy) -> Node {
     let kind = if version == Version::V1 { AddrType::LEGACY } else { AddrType::MSGR2 };
-    let addr = EntityAddr::new(kind, ([127, 0, 0, 1], 9010).into(), nonce);
-    let addr = EntityAddr { socket: Some(([127, 0, 0, 1], 9010 + number).into()), ..addr };
+    let addr = EntityAddr::new(kind, ([127, 0, 0, 1], 9010 + number).into(), nonce);
     let name = EntityName::new(EntityType::OSD, number.into());
     let auth = Arc::new(AllowAll { name });
     let policies = Policies::all(policy);
