@@ -3,15 +3,12 @@
 //! `MarkdownTest` of `src/test/msgr/test_msgr.cc`, and the basic tests of crimson's
 //! `src/test/crimson/test_messenger.cc` (16.2.x). That dispatchers on several threads do not deadlock is for drivers to
 //! show: here everything is one thread, and calls back into sessions are made in the middle of a dispatch.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod fixture;
 
 use std::collections::HashMap;
 
+use crate::fixture::{Delivery, Id, Net, Setup, addr, both_versions, ms, ping, us};
 use cephwire_protocol::codec::{AddrVec, EntityName, EntityType, Side};
 use cephwire_protocol::{Policy, Received, Version};
-use fixture::{Delivery, Id, Net, Setup, addr, both_versions, ms, ping, us};
 
 both_versions! {
     markdown
@@ -104,7 +101,7 @@ struct Echo {
     opened: HashMap<Id, u32>,
     received: HashMap<Id, u32>,
     /// Messages of servers that are not let go of.
-    kept: Option<Vec<Received>>,
+    kept: Option<Vec<Box<Received>>>,
 }
 
 fn echoes(net: &mut Net<Echo>, id: Id, delivery: Delivery) {
@@ -114,7 +111,11 @@ fn echoes(net: &mut Net<Echo>, id: Id, delivery: Delivery) {
             assert_eq!(side == Side::Server, net.nodes[id.0].listening);
         }
         Delivery::Message(received) => {
-            assert_eq!(net.app.opened.get(&id), Some(&1), "messages come after the connect, which comes once");
+            assert_eq!(
+                net.app.opened.get(&id),
+                Some(&1),
+                "messages come after the connect, which comes once"
+            );
             *net.app.received.entry(id).or_default() += 1;
             if net.nodes[id.0].listening {
                 if let Some(kept) = &mut net.app.kept {

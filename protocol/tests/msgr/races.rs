@@ -2,20 +2,40 @@
 //!
 //! The first six cases of `src/test/msgr/test_msgr.cc`, with its interceptor: connections are held at the steps
 //! that [`step`] numbers, and go on or fail from there. The server's address is the smaller one: it wins races.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod fixture;
-
+use crate::fixture::{CLIENT, Id, Net, Plain, SERVER, ms, ping, seeded_pair, step};
 use cephwire_protocol::codec::Message;
 use cephwire_protocol::{Policy, Version};
-use fixture::{CLIENT, Id, Net, Plain, SERVER, both_versions, ms, pair, ping, step};
 
-both_versions! {
-    connection_race
-    connection_race_reuse_banner
-    missing_server_ident_2
-    reconnect
-    reconnect_race
+const SEEDS: u64 = 100;
+
+/// Each test with many latencies.
+macro_rules! seeded {
+    (both: $($test:ident)*; one: $($single:ident)*) => {
+        mod v1 {
+            $(#[test] fn $test() { (0..super::SEEDS).for_each(|seed| super::$test(super::Version::V1, seed)); })*
+        }
+        mod v2 {
+            $(#[test] fn $test() { (0..super::SEEDS).for_each(|seed| super::$test(super::Version::V2, seed)); })*
+        }
+        mod one_version {
+            $(#[test] fn $single() { (0..super::SEEDS).for_each(super::$single); })*
+        }
+    };
+}
+
+seeded! {
+    both:
+        connection_race
+        connection_race_reuse_banner
+        missing_server_ident_2
+        reconnect
+        reconnect_race;
+    one:
+        missing_server_ident_v1
+        missing_server_ident_v1_lossless
+        missing_server_ident_v2
+        missing_server_ident_2_reuse_v1
 }
 
 /// A PING that its answer can be told by.
@@ -34,8 +54,9 @@ fn nobody_was_reset(net: &Net<Plain>) {
 }
 
 /// `ConnectionRaceTest`.
-fn connection_race(version: Version) {
-    let mut net = pair(version, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
+fn connection_race(version: Version, seed: u64) {
+    let mut net =
+        seeded_pair(seed, version, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
     for node in [SERVER, CLIENT] {
         net.breakpoint(node, step::CLIENT_IDENTITY);
     }
@@ -58,8 +79,9 @@ fn connection_race(version: Version) {
 }
 
 /// `ConnectionRaceReuseBannerTest`.
-fn connection_race_reuse_banner(version: Version) {
-    let mut net = pair(version, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
+fn connection_race_reuse_banner(version: Version, seed: u64) {
+    let mut net =
+        seeded_pair(seed, version, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
     net.breakpoint(SERVER, step::CLIENT_IDENTITY);
     let s2c = net.s2c();
     net.send(s2c, ping());
@@ -111,9 +133,8 @@ fn without_server_ident(net: &mut Net<Plain>, client_sends: bool) -> (Id, Id) {
 }
 
 /// `MissingServerIdenTest` with v2: a lossy client that is not open yet tries again.
-#[test]
-fn missing_server_ident_v2() {
-    let mut net = pair(Version::V2, Policy::stateful_server(), Policy::lossy_client(), true);
+fn missing_server_ident_v2(seed: u64) {
+    let mut net = seeded_pair(seed, Version::V2, Policy::stateful_server(), Policy::lossy_client(), true);
     let (c2s, accepted) = without_server_ident(&mut net, true);
     net.wait_until("messages", |net| net.app.got_new == [true; 2]);
     net.run(ms(1000));
@@ -124,9 +145,8 @@ fn missing_server_ident_v2() {
 }
 
 /// `MissingServerIdenTest` with v1: a lossy client that has read the banner gives up.
-#[test]
-fn missing_server_ident_v1() {
-    let mut net = pair(Version::V1, Policy::stateful_server(), Policy::lossy_client(), true);
+fn missing_server_ident_v1(seed: u64) {
+    let mut net = seeded_pair(seed, Version::V1, Policy::stateful_server(), Policy::lossy_client(), true);
     let (c2s, accepted) = without_server_ident(&mut net, true);
     net.run(ms(5000));
     assert!(net.conn(c2s).session.is_closed());
@@ -138,9 +158,8 @@ fn missing_server_ident_v1() {
 }
 
 /// `MissingServerIdenTest` with v1 and a lossless client: for the server it is a reset.
-#[test]
-fn missing_server_ident_v1_lossless() {
-    let mut net = pair(Version::V1, Policy::stateful_server(), Policy::lossless_client(), true);
+fn missing_server_ident_v1_lossless(seed: u64) {
+    let mut net = seeded_pair(seed, Version::V1, Policy::stateful_server(), Policy::lossless_client(), true);
     let (c2s, accepted) = without_server_ident(&mut net, true);
     net.wait_until("the client's message", |net| net.app.got_new[SERVER]);
     net.run(ms(5000));
@@ -152,8 +171,8 @@ fn missing_server_ident_v1_lossless() {
 }
 
 /// `MissingServerIdenTest2`: the client has nothing to say and waits; the server comes back by itself.
-fn missing_server_ident_2(version: Version) {
-    let mut net = pair(version, Policy::lossless_peer(), Policy::lossless_peer(), true);
+fn missing_server_ident_2(version: Version, seed: u64) {
+    let mut net = seeded_pair(seed, version, Policy::lossless_peer(), Policy::lossless_peer(), true);
     let (c2s, accepted) = without_server_ident(&mut net, false);
     net.wait_until("the server's message", |net| net.app.got_new[CLIENT]);
     net.run(ms(1000));
@@ -165,9 +184,9 @@ fn missing_server_ident_2(version: Version) {
 }
 
 /// The same with lossless_peer_reuse and v1: the client does not believe in a session of connect_seq 2.
-#[test]
-fn missing_server_ident_2_reuse_v1() {
-    let mut net = pair(Version::V1, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
+fn missing_server_ident_2_reuse_v1(seed: u64) {
+    let mut net =
+        seeded_pair(seed, Version::V1, Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), true);
     let (c2s, accepted) = without_server_ident(&mut net, false);
     net.wait_until("the reset", |net| net.app.got_remote_reset[SERVER]);
     net.run(ms(1000));
@@ -192,8 +211,8 @@ fn interrupted(net: &mut Net<Plain>) -> (Id, Id) {
 }
 
 /// `ReconnectTest`.
-fn reconnect(version: Version) {
-    let mut net = pair(version, Policy::stateful_server(), Policy::lossless_peer(), true);
+fn reconnect(version: Version, seed: u64) {
+    let mut net = seeded_pair(seed, version, Policy::stateful_server(), Policy::lossless_peer(), true);
     let (c2s, accepted) = interrupted(&mut net);
     net.breakpoint(SERVER, step::READY);
     net.fail(c2s);
@@ -212,9 +231,9 @@ fn reconnect(version: Version) {
 }
 
 /// `ReconnectRaceTest`.
-fn reconnect_race(version: Version) {
+fn reconnect_race(version: Version, seed: u64) {
     for server_first in [false, true] {
-        let mut net = pair(version, Policy::lossless_peer(), Policy::lossless_peer(), true);
+        let mut net = seeded_pair(seed, version, Policy::lossless_peer(), Policy::lossless_peer(), true);
         let (c2s, accepted) = interrupted(&mut net);
         net.breakpoint(CLIENT, step::RECONNECT);
         net.breakpoint(SERVER, step::RECONNECT);

@@ -6,18 +6,15 @@
 //!
 //! An answer that is expected is forgotten for four reasons only: its connection opened (again), was reset, reset by
 //! the peer, or marked down by the workload itself.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod fixture;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::fixture::{Delivery, Id, Net, Setup, addr, both_versions, message, ms, us};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cephwire_protocol::codec::{AddrVec, EntityName, EntityType, MessageType, Payload};
 use cephwire_protocol::inject::Settings;
 use cephwire_protocol::{Options, Policy, Version};
-use fixture::{Delivery, Id, Net, Setup, addr, both_versions, message, ms, us};
 
 both_versions! {
     stress
@@ -72,8 +69,7 @@ impl Workload {
     }
 
     fn failing(self, one_in: u64) -> Self {
-        let settings =
-            Settings { socket_failures: one_in, internal_delay: ms(100), ..Settings::default() };
+        let settings = Settings { socket_failures: one_in, internal_delay: ms(100), ..Settings::default() };
         Self { settings, ..self }
     }
 }

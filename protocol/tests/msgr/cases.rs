@@ -2,13 +2,10 @@
 //!
 //! The plain cases of `src/test/msgr/test_msgr.cc`, in its order. Sockets, ports and threads are a driver's; what of a
 //! case concerns those is said there.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod fixture;
-
+use crate::fixture::{CLIENT, Id, Net, Plain, SERVER, addr, both_versions, message, ms, pair, ping};
 use cephwire_protocol::codec::{AddrVec, EntityType, Features, Message, MessageType, Payload};
 use cephwire_protocol::{Error, Incompatible, Options, Policies, Policy, Version};
-use fixture::{CLIENT, Id, Net, Plain, SERVER, addr, both_versions, message, ms, pair, ping};
 
 both_versions! {
     simple
