@@ -101,7 +101,7 @@ struct Echo {
     opened: HashMap<Id, u32>,
     received: HashMap<Id, u32>,
     /// Messages of servers that are not let go of.
-    kept: Option<Vec<Box<Received>>>,
+    kept: Option<Vec<Received>>,
 }
 
 fn echoes(net: &mut Net<Echo>, id: Id, delivery: Delivery) {
@@ -119,7 +119,7 @@ fn echoes(net: &mut Net<Echo>, id: Id, delivery: Delivery) {
             *net.app.received.entry(id).or_default() += 1;
             if net.nodes[id.0].listening {
                 if let Some(kept) = &mut net.app.kept {
-                    return kept.push(received);
+                    return kept.push(*received);
                 }
                 net.send(id, ping());
             }
