@@ -97,8 +97,6 @@ impl Session {
                 self.retire();
                 existing.now = now;
                 if reset {
-                    // It is the accepting side from here on, whatever it was.
-                    existing.state = State::Accepting;
                     existing.reset_session();
                 }
                 match existing.adopt(conn, claim, hard) {
