@@ -388,3 +388,47 @@ fn dialing_back() {
         assert_eq!(host.dials(), [addr(to)]);
     }
 }
+
+/// §2: each SERVER_IDENT draws a new global_seq, from the counter of all peers.
+#[test]
+fn numbers_of_idents() {
+    let host = Host::new(Setup::policy(Policy::stateless_server()));
+    let drawn: Vec<u64> = (0..3).map(|_| peer(&host).open(ident(0, 1)).global_seq).collect();
+    assert_eq!(drawn, [1, 2, 3]);
+}
+
+/// §7, mark_down: the peer sees the connection close, the own user hears nothing, and what was queued is gone.
+#[test]
+fn marking_down() {
+    let host = Host::new(Setup::default());
+    let mut old = peer(&host);
+    let cookie = old.open(ident(7, 1)).cookie;
+    host.told(0);
+    host.with(0, |session| session.close(false));
+    old.expect_closed();
+    assert_eq!(host.told(0), [""; 0]);
+    assert_eq!(host.find(PEER), None);
+    // §6.1 rule 1: nobody knows it any more.
+    let mut new = peer(&host);
+    new.send(&reconnect((7, cookie), 2, 1, 0));
+    assert_eq!(new.expect(), Frame::SessionReset { full: true });
+}
+
+/// §5.4: what a session has to send goes out on the connection that it took over, whole and in order.
+#[test]
+fn queues_move_to_the_new_connection() {
+    for (claim, first) in [(Frame::ClientIdent(ident(7, 2)), 1), (reconnect((7, 0), 2, 1, 2), 3)] {
+        let host = Host::new(Setup::default());
+        let mut old = peer(&host);
+        old.open(ident(7, 1));
+        (1..=4).for_each(|tid| host.send(0, tid));
+        assert_eq!(old.names().len(), 4);
+        let mut new = peer(&host);
+        new.send(&claim);
+        new.expect();
+        for tid in first..=4 {
+            assert_eq!(new.expect_message(), (tid, 0, tid));
+        }
+        new.expect_quiet();
+    }
+}

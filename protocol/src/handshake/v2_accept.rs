@@ -1,4 +1,4 @@
-//! v2, accepting: banner, HELLO, authentication, signatures, then claims until one opens. (Session2 spec §4.2.)
+//! v2, accepting: banner, HELLO, authentication, signatures, compression, then claims until one opens. (Session2 spec §4.2.)
 
 use std::fmt;
 

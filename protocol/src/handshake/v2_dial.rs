@@ -1,4 +1,4 @@
-//! v2, dialing: banner, HELLO, authentication, signatures, then a claim. (Session2 spec §4.1.)
+//! v2, dialing: banner, HELLO, authentication, signatures, compression, then a claim. (Session2 spec §4.1.)
 
 use std::fmt;
 
