@@ -135,7 +135,7 @@ fn inject_5(version: Version) {
             net.run(us(200));
         }
         net.wait_until("all commands", |net| net.app.commands == ops);
-        end(net);
+        end(net, false);
     }
 }
 
@@ -256,7 +256,8 @@ fn set_up(seed: u64, version: Version, workload: &Workload) -> Net<Synthetic> {
         setup.settings = workload.settings.clone();
         setup.fast = |kind| matches!(kind, MessageType::PING | MessageType::COMMAND);
         if let Some(throttle) = workload.throttle {
-            let dispatch_throttle_bytes = if is_full() { throttle } else { throttle / 64 };
+            // Tighter than in proportion: fewer messages meet.
+            let dispatch_throttle_bytes = if is_full() { throttle } else { throttle / 256 };
             setup.options = Options { dispatch_throttle_bytes, ..setup.options };
         }
         net.add(setup);
@@ -346,12 +347,12 @@ fn run(version: Version, workload: &Workload) {
         }
         net.wait_until("all answers", |net| net.app.expected.values().all(VecDeque::is_empty));
         assert!(net.app.answers > 0);
-        end(net);
+        end(net, workload.throttle.is_some());
     }
 }
 
 /// Without faults everything settles; then everybody shuts down, and nothing is left.
-fn end(mut net: Net<Synthetic>) {
+fn end(mut net: Net<Synthetic>, throttled: bool) {
     net.nodes.iter().for_each(|node| node.local.inject(Settings::default()));
     net.run(Duration::from_secs(120));
     for conn in net.nodes.iter().flat_map(|node| &node.conns) {
@@ -359,7 +360,10 @@ fn end(mut net: Net<Synthetic>) {
         assert!(session.is_open() || session.is_closed() || session.is_standby(), "{session:#?}");
         assert!(session.outbox().is_empty() || session.policy().server, "{session:#?}");
     }
-    println!("{} answers, {} faults", net.app.answers, net.errors.len());
+    let conns = || net.nodes.iter().flat_map(|node| &node.conns);
+    let pauses: u64 = conns().map(|conn| conn.session.stats().pauses).sum();
+    println!("{} answers, {} faults, {pauses} pauses for a throttle", net.app.answers, net.errors.len());
+    assert!(pauses > 0 || !throttled);
     for node in 0..net.nodes.len() {
         net.shutdown(node);
         assert_eq!(net.nodes[node].queue_len(), 0);
