@@ -55,9 +55,10 @@ fn addresses_of_an_ident() {
         assert_eq!(host.errors(0).len(), usize::from(!fine), "{what}");
     }
     // A host that is known by a blank address only is no target.
-    let host = Host::new(Setup { addrs: AddrVec::default(), ..Setup::default() });
+    let own = cephwire_protocol::codec::EntityAddr { kind: any, nonce: 1, socket: None };
+    let host = Host::new(Setup { addrs: own.into(), ..Setup::default() });
     let mut peer = peer(&host);
-    peer.send(&Frame::ClientIdent(ClientIdent { target: addr("any:0.0.0.0:0/1"), ..ident(7, 1) }));
+    peer.send(&Frame::ClientIdent(ClientIdent { target: own, ..ident(7, 1) }));
     peer.expect_closed();
 }
 
@@ -412,6 +413,22 @@ fn marking_down() {
     let mut new = peer(&host);
     new.send(&reconnect((7, cookie), 2, 1, 0));
     assert_eq!(new.expect(), Frame::SessionReset { full: true });
+}
+
+/// §6.1 rule 8: with the same connect_seq, the higher address waits for the other's connection, except where the other
+/// is a server, which never dials.
+#[test]
+fn who_waits_for_whom() {
+    for (policy, waits) in [(Policy::lossless_peer(), true), (Policy::stateful_server(), false)] {
+        let host = Host::new(Setup::policy(policy));
+        let mut old = peer(&host);
+        let cookie = old.open(ident(7, 1)).cookie;
+        let mut new = peer(&host);
+        new.send(&reconnect((7, cookie), 2, 0, 0));
+        let answer = new.expect();
+        assert_eq!(name(&answer), if waits { "WAIT" } else { "SESSION_RECONNECT_OK" });
+        assert_eq!(old.is_closed(), !waits);
+    }
 }
 
 /// §5.4: what a session has to send goes out on the connection that it took over, whole and in order.
