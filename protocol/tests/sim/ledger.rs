@@ -109,9 +109,8 @@ impl Ledger {
         self.received.values().any(|tids| tids.contains(&tid))
     }
 
-    /// Once, in order, and nothing lost without a word.
-    pub(crate) fn audit(&self) {
-        // Where each was received: a second time only if the first session is no more.
+    /// What each session received is in the order of sending. Returns where each message was received.
+    pub(crate) fn in_order(&self) -> BTreeMap<u64, Vec<SessionId>> {
         let mut by: BTreeMap<u64, Vec<SessionId>> = BTreeMap::new();
         for (session, tids) in &self.received {
             let mut last: HashMap<(Id, u16), u64> = HashMap::new();
@@ -126,6 +125,13 @@ impl Ledger {
                 by.entry(*tid).or_default().push(*session);
             }
         }
+        by
+    }
+
+    /// Once, in order, and nothing lost without a word.
+    pub(crate) fn audit(&self) {
+        let by = self.in_order();
+        // A second time only if the first session is no more.
         for (tid, sessions) in &by {
             let gone = |session: &&SessionId| {
                 let restarts = self.restarts.get(&session.0).copied().unwrap_or_default();

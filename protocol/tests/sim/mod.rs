@@ -494,6 +494,10 @@ impl World {
             let Some(tid) = self.send(from, to, priority::DEFAULT) else { continue };
             self.run(Duration::from_secs(1));
             assert!(self.ledger.has(tid), "message {tid} does not arrive, though all is well");
+            let session = self.find(from, to).map(|session| &self.nodes[from].sessions[session]);
+            let kept =
+                session.filter(|session| session.is_open()).map(|session| session.outbox().unacknowledged());
+            assert_eq!(kept.unwrap_or_default(), 0, "message {tid} is not acknowledged, though all is well");
         }
         if self.setup.policies.iter().flatten().all(|policy| !policy.lossy) {
             assert_eq!(self.ledger.resets(), resets, "a reset, though all is well");
