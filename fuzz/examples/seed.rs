@@ -8,6 +8,7 @@
 //! | `capture` | beginnings of the captures: pcap, pcapng, gzip |
 //! | `splits` | the seeds of the decoders behind a few ways to arrive |
 //! | `round_trip` | pseudo-random bytes |
+//! | `session_ops`, `handshake_v1`, `handshake_v2` | a session that opens, and pseudo-random bytes behind it |
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in captures.iter().filter(|path| path.to_string_lossy().contains(".pcap")) {
         capture(&fs::read(path)?, &mut corpus)?;
     }
+    sessions(&mut corpus)?;
     for n in 0..64 {
         let bytes = noise(n, 64 << (n % 6));
         corpus.add("round_trip", &bytes)?;
@@ -82,6 +84,19 @@ impl Corpus {
         }
         Ok(())
     }
+}
+
+/// Two sessions of each version and policy that open; then, whatever noise says.
+fn sessions(corpus: &mut Corpus) -> io::Result<()> {
+    let open: Vec<u8> = [0, 0, 1, 0].into_iter().chain([2, 0, 2, 1].repeat(12)).collect();
+    for n in 0..28u8 {
+        let bytes = noise(n.into(), 32 << (n % 4));
+        corpus.add("session_ops", &[&[n % 2, n % 7, n / 4][..], &open, &bytes].concat())?;
+        for target in ["handshake_v1", "handshake_v2"] {
+            corpus.add(target, &[&[n % 7, n % 8, n / 2][..], &bytes].concat())?;
+        }
+    }
+    Ok(())
 }
 
 /// The columns of a table of vectors.

@@ -9,6 +9,8 @@
 //! | [`splits`] | a way for bytes to arrive, then one of the above | what is decoded does not depend on it |
 //! | [`addr_text`] | text, and an address's bytes | what is read prints, or encodes, as what it was read as |
 //! | [`capture`] | a capture file | no panic; what a stream's events say is without gap or overlap |
+//! | [`session_ops`] | what happens to two sessions | no panic, no storm, no endless speech |
+//! | [`handshake_v1`], [`handshake_v2`] | a stranger's bytes or frames, after some steps of a handshake | the same |
 #![forbid(unsafe_code)]
 
 use std::fmt::{Debug, Display};
@@ -20,9 +22,11 @@ use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Malf
 
 mod events;
 mod forge;
+mod sessions;
 mod settings;
 
 pub use events::capture;
+pub use sessions::{handshake_v1, handshake_v2, session_ops};
 pub use settings::{HEAD, SettingsV1, SettingsV2};
 
 /// See the table above.
