@@ -42,7 +42,13 @@ impl Scope {
     fn new(policies: [Policy; 2], version: Version) -> Self {
         let full = std::env::var_os("CEPHWIRE_RACES_FULL").is_some();
         let most = std::env::var("CEPHWIRE_RACES_STATES").ok().and_then(|text| text.parse().ok());
-        let usual = if full { usize::MAX } else if cfg!(debug_assertions) { 700 } else { 3000 };
+        let usual = if full {
+            usize::MAX
+        } else if cfg!(debug_assertions) {
+            700
+        } else {
+            3000
+        };
         let budget = if full { [3, 2, 1] } else { [2, 1, 1] };
         let losses = if full {
             vec![Loss::All, Loss::None, Loss::Tails, Loss::To(0), Loss::To(1)]
