@@ -320,6 +320,11 @@ impl World {
             self.dialed(0);
             self.dialed(1);
             if !busy && !dials {
+                let rests =
+                    |session: &Session| session.is_open() || session.is_standby() || session.is_closed();
+                if self.sides.iter().all(|side| side.sessions.iter().all(rests)) {
+                    break;
+                }
                 self.time();
             }
         }

@@ -17,6 +17,8 @@
 //!
 //! For many, as CI does: `CEPHWIRE_SIM_RUNS=20000 cargo test --release -p cephwire-protocol --test simulation`.
 
+#![expect(clippy::indexing_slicing, reason = "tests")]
+
 mod sim;
 
 use std::time::Duration;

@@ -88,7 +88,7 @@ impl World {
             match event {
                 Event::Message(received) => {
                     let Message { header, data, .. } = &received.message;
-                    let header = header.clone();
+                    let header = *header;
                     let from = received.source.num as usize;
                     let bytes = Payload::clone(data).into_bytes();
                     self.ledger.received(id, from, header.tid, header.priority, &bytes);
