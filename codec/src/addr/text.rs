@@ -115,9 +115,10 @@ impl FromStr for EntityAddr {
 fn split_port(endpoint: &str) -> (&str, Option<&str>) {
     if let Some((host, rest)) = endpoint.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         return match rest.strip_prefix(':') {
+            // Anything else in or behind the brackets: let the address parser refuse the whole.
+            _ if !host.contains(':') => (endpoint, None),
             Some(port) => (host, Some(port)),
             None if rest.is_empty() => (host, None),
-            // Something else behind the bracket: let the address parser refuse the whole.
             None => (endpoint, None),
         };
     }
@@ -199,6 +200,7 @@ mod tests {
             ("v1:1.2.3.4:1/4294967296", "nonce", 13),
             ("v1:1.2.3.4:1/-1", "nonce", 13),
             ("v2:[::1]x", "ip", 3),
+            ("v1:[1.2.3.4]:5/6", "ip", 3),
             ("", "ip", 0),
             ("[v2:1.1.1.1:1/1,v1:zz]", "ip", 19),
         ] {
