@@ -41,6 +41,9 @@ pub enum Error {
     /// The TCP connection could not be made.
     #[error("cannot connect: {0}")]
     Dial(std::io::ErrorKind),
+    /// The peer took the session up on a connection of its own; this side's attempt was given up.
+    #[error("given up: the peer reconnects by itself")]
+    Overtaken,
     /// The server told this side to wait for its own connection.
     #[error("told to wait for the peer's own connection")]
     Waiting,

@@ -292,10 +292,17 @@ fn resets() {
     // Rule 5: the host dials, has said CLIENT_IDENT with its cookie, and the peer takes that session up.
     let host = Host::new(Setup::default());
     host.send(host.dial(EntityType::OSD, PEER), 1);
-    let cookie = host.dialed::<V2>().admit_new().cookie;
+    let mut dialed = host.dialed::<V2>();
+    let cookie = dialed.admit_new().cookie;
     let mut other = peer(&host);
     other.send(&reconnect((cookie, 1), 11, 1, 0));
     assert_eq!(other.expect(), Frame::SessionReset { full: false });
+    // The own attempt is given up: a SERVER_IDENT still on its way there must not open it, or what comes
+    // behind it is received twice.
+    assert!(dialed.is_closed());
+    other.send(&Frame::ClientIdent(ident(cookie, 12)));
+    assert!(matches!(other.expect(), Frame::ServerIdent(_)));
+    assert!(matches!(other.expect(), Frame::Message(_)));
 }
 
 /// §5.4 rule 1 and §6.1 rule 2, and an existing session of v1 (§5.1 check 7, §6.1 rule 1): it is marked down.

@@ -78,7 +78,20 @@ impl Session {
                 self.pump();
                 Ok(Placement::Displace)
             }
-            Verdict::Answer(reply) => self.answer(reply),
+            Verdict::Answer(reply) => {
+                if let Some(existing) = existing
+                    && reply == (Reply::Reset { full: false })
+                    && existing.state == State::Connecting
+                    && existing.seqs.server_cookie == 0
+                {
+                    // Rule 5 of SESSION_RECONNECT: the peer is told that nothing came of this side's attempt. So
+                    // nothing may: with the answer still on its way, both would open, and the peer would send
+                    // again what it then received. (Ceph leaves it to chance.)
+                    existing.now = now;
+                    existing.fault(Error::Overtaken);
+                }
+                self.answer(reply)
+            }
             Verdict::AnswerWait => {
                 if let Some(existing) = existing {
                     existing.keepalive = true;

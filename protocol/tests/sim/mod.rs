@@ -326,6 +326,8 @@ impl World {
         for end in self.net.ends().into_iter().filter(|(n, _)| *n == node) {
             self.net.break_pipe(self.now, end, &mut self.random);
         }
+        // Nor does anything arrive that was on its way to sockets of then: the new incarnation's have the same names.
+        self.net.forget(node);
         let incarnation = self.nodes[node].incarnation + 1;
         let old = self.nodes[node].addr;
         let nonce = if renamed { old.nonce + 1 + self.random.below(300) as u32 } else { old.nonce };

@@ -86,6 +86,15 @@ impl Net {
         self.pipes.keys().copied().collect()
     }
 
+    /// The sockets of `node` are gone, with all that is on its way to them.
+    pub(crate) fn forget(&mut self, node: usize) {
+        let to_node = |happening: &Happening| matches!(happening, Happening::Bytes { to, .. } | Happening::Eof { to } if to.0 == node);
+        self.queue.retain(|_, happening| !to_node(happening));
+        self.last.retain(|end, _| end.0 != node);
+        self.dead.retain(|end| end.0 != node);
+        self.paused.retain(|end, _| end.0 != node);
+    }
+
     /// Bytes leave `from`, in one piece or in two.
     pub(crate) fn send(&mut self, now: Instant, from: End, bytes: &[u8], random: &mut Random) {
         let Some(&to) = self.pipes.get(&from) else { return };
