@@ -78,7 +78,7 @@ fn frames_are_as_many_as_another_decoder_counted() {
         for (expected, kind) in frames.split(", ").map(|item| item.split_once(' ').unwrap()) {
             // A stream that just ends early is no frame.
             if kind != "EOF" {
-                assert_eq!(count(&capture, kind).to_string(), expected, "{}: {kind}", capture.name);
+                assert_eq!(count(capture, kind).to_string(), expected, "{}: {kind}", capture.name);
                 compared += 1;
             }
         }
