@@ -175,7 +175,9 @@ impl Net {
         let Some(other) = self.pipes.remove(&end) else { return };
         self.pipes.remove(&other);
         for end in [end, other] {
-            let mut keep = random.below(3) as usize;
+            // What waits for a reader that pauses is not in the order of the stream here: then all is lost.
+            let paused = self.paused.get(&end).is_some_and(|until| *until > now);
+            let mut keep = if paused { 0 } else { random.below(3) as usize };
             let mut last = now;
             let keys: Vec<_> = self
                 .queue
