@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use cephwire_codec::{
-    AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Malformed, Message, MsgrFeatures,
-    Room, Side, Timestamp, v1, v2,
+    Chunks, EntityAddr, EntityName, Flags, Malformed, Message, Room, Side, Timestamp, v1, v2,
 };
 
 use crate::error::{Error, Violation};
 use crate::event::LinkId;
+use crate::facts::Facts;
 use crate::handshake::{Answer, Context, Handshake, Step};
 use crate::local::Local;
 use crate::policy::Policy;
@@ -70,29 +70,13 @@ pub(crate) enum Item {
     Aborted,
 }
 
-/// What is known of the peer from the handshake.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) kind: EntityType,
-    pub(crate) gid: i64,
-    pub(crate) addrs: AddrVec,
-    /// The peer's features, and those effective.
-    pub(crate) peer_features: Features,
-    pub(crate) features: Features,
-    /// v2: what both banners have, and the mode that was agreed.
-    pub(crate) msgr_features: MsgrFeatures,
-    pub(crate) mode: u32,
-    /// The address it came from, or that was dialed.
-    pub(crate) socket: Option<EntityAddr>,
-    /// The rules for it.
-    pub(crate) policy: Policy,
-}
-
 /// One transport.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) link: LinkId,
     pub(crate) facts: Facts,
+    /// The rules for the peer.
+    pub(crate) policy: Policy,
     wire: Wire,
     /// The handshake, or nothing once the stream is open.
     handshake: Option<Handshake>,
@@ -101,6 +85,8 @@ pub(crate) struct Connection {
     /// Something of it was handed out, and has reached the kernel.
     handed_out: bool,
     written: bool,
+    /// What was going on when the handshake took its last step.
+    phase: &'static str,
     /// Frames received, for the errors.
     frames: u64,
     pub(crate) claims: u32,
@@ -142,23 +128,15 @@ pub(crate) enum Incoming {
 }
 
 impl Connection {
-    /// A transport that was dialed, at its first byte.
+    /// A transport that was dialed, at its first byte. `facts` say to whom.
     pub(crate) fn dialed(
         local: &Local,
         link: LinkId,
-        version: Version,
-        kind: EntityType,
-        to: EntityAddr,
+        facts: Facts,
+        policy: Policy,
         now: Instant,
     ) -> Result<Self, Error> {
-        Self::new(
-            local,
-            link,
-            version,
-            Side::Client,
-            Facts { kind, gid: -1, socket: Some(to), ..Facts::default() },
-            now,
-        )
+        Self::new(local, link, facts, policy, now)
     }
 
     /// A transport that was accepted, at its first byte.
@@ -169,18 +147,19 @@ impl Connection {
         from: EntityAddr,
         now: Instant,
     ) -> Result<Self, Error> {
-        let facts = Facts { gid: -1, socket: Some(from), ..Facts::default() };
-        Self::new(local, link, version, Side::Server, facts, now)
+        let facts = Facts { socket: Some(from), ..Facts::new(version, Side::Server) };
+        Self::new(local, link, facts, Policy::default(), now)
     }
 
     fn new(
         local: &Local,
         link: LinkId,
-        version: Version,
-        side: Side,
-        facts: Facts,
+        mut facts: Facts,
+        policy: Policy,
         now: Instant,
     ) -> Result<Self, Error> {
+        facts.times.connected = Some(now);
+        let (version, side) = (facts.version, facts.side);
         let wire = match version {
             Version::V1 => {
                 let mut decoder = v1::Decoder::new();
@@ -199,18 +178,19 @@ impl Connection {
         let mut this = Self {
             link,
             facts,
+            policy,
             wire,
             handshake: None,
             out,
             handed_out: false,
             written: false,
+            phase: "START_CONNECT",
             frames,
             claims,
             ready_by,
             last_active,
         };
-        let mut context = Context::new(local, &mut this.wire, &mut this.out, &mut this.facts);
-        let handshake = Handshake::begin(version, side, &mut context)?;
+        let handshake = Handshake::begin(version, side, &mut this.context(local))?;
         this.handshake = Some(handshake);
         Ok(this)
     }
@@ -227,7 +207,7 @@ impl Connection {
 
     /// What is going on, for errors.
     pub(crate) fn phase(&self) -> &'static str {
-        self.handshake.as_ref().map_or("open", Handshake::phase)
+        self.handshake.as_ref().map_or(self.phase, Handshake::phase)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -272,10 +252,8 @@ impl Connection {
         };
         self.frames += 1;
         let Some(handshake) = self.handshake.take() else { return self.item(frame).map(Incoming::Item) };
-        let number = self.frames;
-        let mut context = Context::new(local, &mut self.wire, &mut self.out, &mut self.facts);
-        context.number = number;
-        let (next, step) = handshake.on(frame, &mut context)?;
+        self.phase = handshake.phase();
+        let (next, step) = handshake.on(frame, &mut self.context(local))?;
         self.handshake = next;
         if self.is_open() {
             self.opened(local);
@@ -397,15 +375,29 @@ impl Connection {
         change: impl FnOnce(Handshake, &mut Context<'_>) -> Result<Option<Handshake>, Error>,
     ) -> Result<(), Error> {
         let Some(handshake) = self.handshake.take() else { return Ok(()) };
-        let mut context = Context::new(local, &mut self.wire, &mut self.out, &mut self.facts);
-        self.handshake = change(handshake, &mut context)?;
+        self.phase = handshake.phase();
+        self.handshake = change(handshake, &mut self.context(local))?;
         if self.is_open() {
             self.opened(local);
         }
         Ok(())
     }
 
+    /// What a handshake works with.
+    fn context<'a>(&'a mut self, local: &'a Local) -> Context<'a> {
+        Context {
+            local,
+            wire: &mut self.wire,
+            out: &mut self.out,
+            facts: &mut self.facts,
+            policy: &mut self.policy,
+            number: self.frames,
+            now: self.last_active,
+        }
+    }
+
     fn opened(&mut self, local: &Local) {
+        self.phase = "open";
         match &mut self.wire {
             Wire::V1 { decoder, .. } => {
                 decoder.set_limits(local.options.limits);

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cephwire_codec::v2::mode;
-use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, MsgrFeatures};
+use cephwire_codec::v2::{Revision, mode};
+use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName};
 use serde::Serialize;
 
-use crate::connection::{Facts, Version};
+use crate::connection::Version;
 use crate::local::Local;
 use crate::loopback::Loopback;
 use crate::messenger::{Messenger, Totals};
@@ -291,10 +291,6 @@ pub(crate) struct Inside<'a> {
     pub(crate) state: &'static str,
     pub(crate) phase: &'static str,
     pub(crate) target: &'a EntityAddr,
-    pub(crate) facts: Option<&'a Facts>,
-    pub(crate) connect_seq: u64,
-    pub(crate) peer_global_seq: u64,
-    pub(crate) last_connect: Option<Instant>,
     pub(crate) last_active: Option<Instant>,
     pub(crate) began: Option<Instant>,
 }
@@ -305,11 +301,9 @@ impl crate::Session {
     pub fn dump(&self, now: Instant) -> SessionDump {
         let inside = self.inside();
         let ago = |at: Option<Instant>| at.map(|at| span(now.saturating_duration_since(at)));
-        let (state, connect_seq, peer_global_seq) =
-            (inside.phase, inside.connect_seq, inside.peer_global_seq);
-        let facts = inside.facts;
-        let chosen = facts.map(|facts| facts.mode).filter(|chosen| *chosen != 0);
-        let con_mode = chosen.and_then(mode::name);
+        let facts = self.facts();
+        let (state, connect_seq, peer_global_seq) = (inside.phase, facts.connect_seq, facts.peer_global_seq);
+        let con_mode = facts.mode.and_then(mode::name);
         let protocol = match self.version() {
             Version::V1 => ProtocolDump::V1 { state, connect_seq, peer_global_seq, con_mode },
             Version::V2 => ProtocolDump::V2 {
@@ -317,18 +311,18 @@ impl crate::Session {
                 connect_seq,
                 peer_global_seq,
                 con_mode,
-                rev1: facts.is_some_and(|facts| facts.msgr_features.contains(MsgrFeatures::REVISION_1)),
-                crypto: if chosen == Some(mode::SECURE) { SEALED } else { PLAIN },
+                rev1: facts.revision() == Some(Revision::V2_1),
+                crypto: if facts.mode == Some(mode::SECURE) { SEALED } else { PLAIN },
                 compression: UNCOMPRESSED,
             },
         };
         SessionDump {
             state: inside.state,
             status: StatusDump { connected: self.is_open(), loopback: false },
-            last_connect_started_ago: ago(inside.last_connect),
+            last_connect_started_ago: ago(facts.times.dialed),
             last_active_ago: ago(inside.last_active),
             recv_start_time_ago: ago(inside.began),
-            socket_addr: facts.and_then(|facts| facts.socket.as_ref()).map(AddrDump::from),
+            socket_addr: facts.socket.as_ref().map(AddrDump::from),
             protocol,
             paused: self.is_paused(),
             counters: self.stats(),

@@ -23,7 +23,7 @@
 //!
 //! | kind | names | who calls |
 //! |---|---|---|
-//! | getters | [`is_open`](Session::is_open), [`peer`](Session::peer), [`stats`](Session::stats) … | anybody |
+//! | getters | [`is_open`](Session::is_open), [`peer`](Session::peer), [`facts`](Session::facts), [`stats`](Session::stats) … | anybody |
 //! | commands | [`send`](Session::send), [`keepalive`](Session::keepalive), [`close`](Session::close) … | the application |
 //! | what happened, with the time | `handle_*` | the driver |
 //! | what to do | `poll_*`, [`recv_buf`](Session::recv_buf) | the driver |
@@ -141,6 +141,7 @@ pub mod dispatch;
 pub mod dump;
 mod error;
 mod event;
+mod facts;
 mod handshake;
 pub mod inject;
 mod local;
@@ -157,6 +158,7 @@ pub use cephwire_codec as codec;
 pub use connection::{Foreign, Version};
 pub use error::{Denied, Error, Incompatible, Stale, Violation};
 pub use event::{Action, Event, LinkId, Permits, Received, Stamps};
+pub use facts::{Facts, Failure, Times};
 pub use local::{Local, Options, sorts_before};
 pub use loopback::Loopback;
 pub use messenger::{Bag, Connect, Manner, Messenger, Seat, Totals};

@@ -8,6 +8,7 @@ mod claim;
 mod fault;
 #[cfg(feature = "serde")]
 mod inside;
+mod known;
 mod place;
 mod stream;
 mod timer;
@@ -25,6 +26,7 @@ use cephwire_codec::{
 use crate::connection::{Connection, Version};
 use crate::error::{Error, Stale};
 use crate::event::{Action, Event, LinkId, Received};
+use crate::facts::{Facts, Failure};
 use crate::inject::DelayQueue;
 use crate::local::Local;
 use crate::outbox::Outbox;
@@ -59,7 +61,9 @@ pub struct Session {
     target: EntityAddr,
     kind: EntityType,
     gid: i64,
-    /// The effective features of the last connection.
+    /// The peer's features and the effective ones, as the last introduction had them.
+    peer_features: Features,
+    peer_required: Features,
     features: Features,
     policy: Policy,
     state: State,
@@ -75,9 +79,9 @@ pub struct Session {
     last_keepalive_ack: Option<Timestamp>,
     seqs: Seqs,
     backoff: Duration,
+    /// When to dial again, or when the dial takes too long. Nothing if a command began the dial: the time is not known
+    /// yet.
     wake: Option<Instant>,
-    /// When the dial began is not known yet.
-    untimed: bool,
     now: Instant,
     /// v1: a taken-over connection has not opened yet.
     replacing: bool,
@@ -95,7 +99,9 @@ pub struct Session {
     /// Received messages that are held back, if the injector says so for this kind of peer.
     delayed: Option<DelayQueue<Received>>,
     stats: Stats,
-    last_connect: Option<Instant>,
+    /// The dial that is under way, or the last connection.
+    last: Option<Box<Facts>>,
+    failure: Option<Box<Failure>>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -153,7 +159,7 @@ impl Session {
         (this.key, this.target, this.kind) = (to, target, kind);
         (this.announced, this.registered) = (true, true);
         this.seqs.global_seq = this.local.next_global_seq(0);
-        this.start_dial();
+        this.start_dial(Some(now));
         this
     }
 
@@ -185,6 +191,8 @@ impl Session {
             target: EntityAddr::default(),
             kind: EntityType::default(),
             gid: -1,
+            peer_features: Features(0),
+            peer_required: Features(0),
             features: Features(0),
             policy,
             state: State::Dialing,
@@ -200,7 +208,6 @@ impl Session {
             seqs: Seqs::default(),
             backoff: Duration::ZERO,
             wake: None,
-            untimed: false,
             now,
             replacing: false,
             reset_by_peer: false,
@@ -214,7 +221,8 @@ impl Session {
             waker: Waker::default(),
             delayed: None,
             stats: Stats::default(),
-            last_connect: None,
+            last: None,
+            failure: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -368,7 +376,7 @@ impl Session {
         }
         self.now = now;
         self.dial = None;
-        let ready_by = self.wake.take().filter(|_| !std::mem::take(&mut self.untimed));
+        let ready_by = self.wake.take();
         if let Err(kind) = outcome {
             if kind == std::io::ErrorKind::ConnectionRefused {
                 self.events.push_back(Event::Refused);
@@ -379,9 +387,10 @@ impl Session {
         if self.version == Version::V2 {
             self.seqs.global_seq = self.local.next_global_seq(0);
         }
-        match Connection::dialed(&self.local, link, self.version, self.kind, self.target, now) {
+        let mut facts = self.last.take().map_or_else(|| Facts::new(self.version, Side::Client), |last| *last);
+        facts.times.dialed.get_or_insert(now);
+        match Connection::dialed(&self.local, link, facts, self.policy.clone(), now) {
             Ok(mut conn) => {
-                conn.facts.policy = self.policy.clone();
                 // The time to be ready runs from the dial on.
                 conn.ready_by = ready_by.unwrap_or(conn.ready_by);
                 self.state = State::Connecting;
@@ -463,14 +472,14 @@ impl Session {
         self.conn.as_mut().filter(|conn| conn.link == link).ok_or(Stale)
     }
 
-    fn start_dial(&mut self) {
+    /// Dials, now or as soon as the time is told.
+    fn start_dial(&mut self, now: Option<Instant>) {
         let link = self.local.next_link();
         self.state = State::Dialing;
-        self.untimed = false;
         self.stats.dials += 1;
-        self.last_connect = Some(self.now);
+        self.forget(now);
         self.dial = Some(link);
-        self.wake = Some(self.now + self.local.options.ready_timeout);
+        self.wake = now.map(|now| now + self.local.options.ready_timeout);
         self.actions.push_back(Action::Dial { link, to: self.target, bind: None });
     }
 
@@ -482,7 +491,6 @@ impl Session {
             self.seqs.connect_seq = self.seqs.connect_seq.saturating_add(1);
         }
         self.seqs.global_seq = self.local.next_global_seq(0);
-        self.start_dial();
-        self.untimed = true;
+        self.start_dial(None);
     }
 }

@@ -72,6 +72,8 @@ pub enum Answer {
         name: Option<EntityName>,
         /// The client's id in the cluster.
         global_id: u64,
+        /// What the client may do, as the services of its type encode it; empty for none.
+        caps: Bytes,
         /// The last payload for it.
         payload: Bytes,
         /// What both know now.

@@ -61,7 +61,13 @@ impl Server for Acceptor {
     fn request(&mut self, method: u32, _payload: &[u8]) -> Answer {
         // 0 is v1's way to send no authorizer.
         if matches!(method, method::NONE | method::UNKNOWN) {
-            Answer::Done { name: None, global_id: 0, payload: Bytes::new(), secrets: no_secrets() }
+            Answer::Done {
+                name: None,
+                global_id: 0,
+                caps: Bytes::new(),
+                payload: Bytes::new(),
+                secrets: no_secrets(),
+            }
         } else {
             Answer::Bad(-95)
         }

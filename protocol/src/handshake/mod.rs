@@ -10,17 +10,21 @@ mod v1_dial;
 mod v2_accept;
 mod v2_compress;
 mod v2_dial;
+mod v2_hello;
 mod v2_sign;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use bytes::Buf;
-use cephwire_codec::{Chunks, Features, Side, v1, v2};
+use bytes::{Buf, Bytes};
+use cephwire_codec::{Chunks, EntityName, Features, Side, v1, v2};
 
-use crate::connection::{Facts, Frame, Version, Wire, name_of};
+use crate::connection::{Frame, Version, Wire, name_of};
 use crate::error::{Error, Violation};
+use crate::facts::Facts;
 use crate::local::Local;
+use crate::policy::Policy;
 use crate::resume::{Claim, Reply};
 
 /// A handshake in one of its states.
@@ -89,23 +93,18 @@ pub(crate) enum Answer {
 /// What a machine works with.
 pub(crate) struct Context<'a> {
     pub(crate) local: &'a Local,
-    wire: &'a mut Wire,
-    out: &'a mut Chunks,
+    pub(crate) wire: &'a mut Wire,
+    pub(crate) out: &'a mut Chunks,
     pub(crate) facts: &'a mut Facts,
+    /// The rules for the peer.
+    pub(crate) policy: &'a mut Policy,
     /// The number of the frame being handled.
     pub(crate) number: u64,
+    /// When the last bytes came.
+    pub(crate) now: Instant,
 }
 
-impl<'a> Context<'a> {
-    pub(crate) fn new(
-        local: &'a Local,
-        wire: &'a mut Wire,
-        out: &'a mut Chunks,
-        facts: &'a mut Facts,
-    ) -> Self {
-        Self { local, wire, out, facts, number: 0 }
-    }
-
+impl Context<'_> {
     /// Sends a frame of v1.
     fn put_v1(&mut self, frame: &v1::Frame) -> Result<(), Error> {
         if let Wire::V1 { encoder, .. } = self.wire {
@@ -193,6 +192,15 @@ impl<'a> Context<'a> {
             encoder.set_compression(Some(v2::Compression { method, min_size }));
             decoder.set_compression(Some(method));
         }
+    }
+
+    /// Accepting: what authentication says of the client.
+    fn authenticated(&mut self, name: Option<EntityName>, global_id: u64, caps: Bytes) {
+        let facts = &mut *self.facts;
+        if let Some(name) = name {
+            facts.peer.num = name.num;
+        }
+        (facts.authenticated, facts.global_id, facts.caps) = (name, Some(global_id), caps);
     }
 
     fn stop_recording(&mut self) {

@@ -72,6 +72,7 @@ impl State {
     pub(super) fn on(mut self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self.at, frame) {
             (At::Banner, Frame::Banner) => {
+                context.facts.times.banner = Some(context.now);
                 context.expect(Expect::Address);
                 self.to(At::Address, Step::Quiet)
             }
@@ -104,13 +105,13 @@ impl State {
     fn judge(mut self, context: &mut Context<'_>) -> Next {
         let connect = self.connect.clone();
         let kind = EntityType(u8::try_from(connect.host_type).unwrap_or_default());
-        context.facts.kind = kind;
-        context.facts.policy = context.local.policy(kind);
+        context.facts.peer.kind = kind;
+        *context.policy = context.local.policy(kind);
         let expected = context.local.protocol_version(kind, true);
         if connect.protocol_version != expected {
             return self.refuse(Tag::BadProtoVer, context);
         }
-        let policy = &mut context.facts.policy;
+        let policy = &mut *context.policy;
         if connect.authorizer_protocol == method::CEPHX {
             // Ceph's default (`cephx_require_version` 2): who cannot be challenged may replay.
             policy.features_required = policy.features_required.union(Features::CEPHX_V2);
@@ -123,6 +124,7 @@ impl State {
         // Monitors let everybody but monitors in; those authenticate by messages.
         let method =
             if connect.authorizer.is_empty() { method::UNKNOWN } else { connect.authorizer_protocol };
+        context.facts.method = Some(method);
         if own != EntityType::MON || kind == EntityType::MON || method != method::UNKNOWN {
             let auth = self.auth.get_or_insert_with(|| context.local.auth().server(kind));
             match auth.request(method, &connect.authorizer) {
@@ -131,17 +133,16 @@ impl State {
                     return self.refuse(Tag::ChallengeAuthorizer, context);
                 }
                 auth::Answer::Bad(_) => return self.refuse(Tag::BadAuthorizer, context),
-                auth::Answer::Done { payload, secrets, name, .. } => {
+                auth::Answer::Done { payload, secrets, name, global_id, caps } => {
                     self.reply = payload;
                     self.signer = secrets.signer;
-                    if let Some(name) = name {
-                        context.facts.gid = name.num;
-                    }
+                    context.authenticated(name, global_id, caps);
+                    context.facts.times.authenticated = Some(context.now);
                 }
             }
         }
         context.facts.peer_features = connect.features;
-        context.facts.features = context.facts.policy.features_supported.intersection(connect.features);
+        context.facts.features = context.policy.features_supported.intersection(connect.features);
         let reconnect_seq = connect.features.contains(Features::RECONNECT_SEQ);
         let claim =
             Claim::V1 { global_seq: connect.global_seq, connect_seq: connect.connect_seq, reconnect_seq };
@@ -157,7 +158,7 @@ impl State {
     }
 
     fn blank(&self, tag: Tag, context: &Context<'_>) -> ConnectReply {
-        let policy = &context.facts.policy;
+        let policy = &*context.policy;
         let features =
             self.connect.features.intersection(policy.features_supported).union(policy.features_required);
         ConnectReply {
@@ -165,7 +166,7 @@ impl State {
             features,
             global_seq: 0,
             connect_seq: 0,
-            protocol_version: context.local.protocol_version(context.facts.kind, true),
+            protocol_version: context.local.protocol_version(context.facts.peer.kind, true),
             flags: 0,
             authorizer: Bytes::new(),
         }
@@ -203,7 +204,7 @@ impl State {
             }
             Answer::Open { in_seq, global_seq, connect_seq, lossy, resumed, .. } => {
                 let message = ConnectReply {
-                    features: context.facts.policy.features_supported,
+                    features: context.policy.features_supported,
                     global_seq: global_seq as u32,
                     connect_seq: connect_seq as u32,
                     flags: if lossy { CONNECT_LOSSY } else { 0 },

@@ -51,6 +51,7 @@ impl State {
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self.at, frame) {
             (At::Banner, Frame::Banner) => {
+                context.facts.times.banner = Some(context.now);
                 context.expect(Expect::Address);
                 self.to(At::ServerAddress, Step::Quiet)
             }
@@ -60,6 +61,7 @@ impl State {
                 self.to(At::OwnAddress, Step::Quiet)
             }
             (At::OwnAddress, Frame::Address(seen)) => {
+                context.facts.seen_as = Some(seen);
                 // Ceph aborts on an address without family; it only tells nothing here.
                 if let Some(ip) = seen.ip() {
                     context.local.learn_addr(ip);
@@ -95,9 +97,9 @@ impl State {
         };
         let own = context.local.name().kind;
         // Only monitors show an authorizer to monitors; all others authenticate by messages there.
-        let shows = context.facts.kind != EntityType::MON || own == EntityType::MON;
+        let shows = context.facts.peer.kind != EntityType::MON || own == EntityType::MON;
         if shows && self.authorizer.is_none() {
-            let mut auth = context.local.auth().client(context.facts.kind);
+            let mut auth = context.local.auth().client(context.facts.peer.kind);
             self.authorizer = auth.open(&[])?;
             self.auth = self.authorizer.is_some().then_some(auth);
         }
@@ -105,13 +107,14 @@ impl State {
             Some(opening) if shows => (opening.method, opening.payload.clone()),
             _ => (method::UNKNOWN, Bytes::new()),
         };
+        context.facts.method = Some(authorizer_protocol);
         self.in_seq = in_seq;
         self.sent = Connect {
-            features: context.facts.policy.features_supported,
+            features: context.policy.features_supported,
             host_type: own.0.into(),
             global_seq,
             connect_seq,
-            protocol_version: context.local.protocol_version(context.facts.kind, false),
+            protocol_version: context.local.protocol_version(context.facts.peer.kind, false),
             authorizer_protocol,
             flags: u8::from(lossy),
             authorizer,
@@ -158,7 +161,7 @@ impl State {
         }
         match reply.tag {
             Tag::Ready | Tag::Seq => {
-                let policy = &context.facts.policy;
+                let policy = &*context.policy;
                 let missing = policy.features_required.0 & !reply.features.0;
                 if missing != 0 {
                     return Err(Incompatible::PeerLacks { missing: Features(missing) }.into());
@@ -171,6 +174,7 @@ impl State {
                         "the claim's connect_seq plus 1",
                     ));
                 }
+                context.facts.times.authenticated = Some(context.now);
                 context.facts.peer_features = reply.features;
                 context.facts.features = reply.features.intersection(self.sent.features);
                 context.set_v1_framing();

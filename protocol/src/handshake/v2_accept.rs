@@ -2,14 +2,11 @@
 
 use std::fmt;
 
-use cephwire_codec::v2::{
-    AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Frame, Hello, ServerIdent, mode,
-};
+use cephwire_codec::v2::{AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Frame, ServerIdent, mode};
 use cephwire_codec::{AddrType, EntityAddr, Features, Side};
 
-use super::v2_dial::{agree, banner};
 use super::v2_sign::{Transcript, matches};
-use super::{Answer, Context, Handshake, Next, Step, v2_compress};
+use super::{Answer, Context, Handshake, Next, Step, v2_compress, v2_hello};
 use crate::auth::{self, Server};
 use crate::error::{Denied, Error};
 use crate::resume::{Claim, Reply};
@@ -34,9 +31,7 @@ const BUSY: i32 = -16;
 
 impl State {
     pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
-        let mut transcript = Transcript::default();
-        transcript.put(&Frame::Banner(banner(context)), context)?;
-        Ok(Self::Banner(transcript))
+        v2_hello::begin(context).map(Self::Banner)
     }
 
     pub(super) fn phase(&self) -> &'static str {
@@ -70,15 +65,13 @@ impl State {
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self, frame) {
             (Self::Banner(mut transcript), Frame::Banner(theirs)) => {
-                agree(&theirs, context)?;
-                let entity_type = context.local.name().kind;
-                let peer_addr = context.facts.socket.unwrap_or_default();
-                transcript.put(&Frame::Hello(Hello { entity_type, peer_addr }), context)?;
+                v2_hello::greet(theirs, &mut transcript, context)?;
                 next(Self::Hello(transcript), Step::Quiet)
             }
             (Self::Hello(transcript), Frame::Hello(hello)) => {
-                context.facts.kind = hello.entity_type;
-                context.facts.policy = context.local.policy(hello.entity_type);
+                context.facts.peer.kind = hello.entity_type;
+                context.facts.seen_as = Some(hello.peer_addr);
+                *context.policy = context.local.policy(hello.entity_type);
                 let server = context.local.auth().server(hello.entity_type);
                 next(Self::Auth(transcript, server), Step::Quiet)
             }
@@ -92,6 +85,7 @@ impl State {
                 if !matches(&expected, &found) {
                     return Err(context.wrong("AUTH_ACCEPTING_SIGN", "a wrong signature", "the right one"));
                 }
+                context.facts.times.authenticated = Some(context.now);
                 let negotiated = v2_compress::is_negotiated(context);
                 next(if negotiated { Self::Compression } else { Self::Session }, Step::Quiet)
             }
@@ -126,7 +120,7 @@ impl State {
             Answer::Reply(Reply::Wait) => Frame::Wait,
             Answer::Open { in_seq, resumed: true, .. } => Frame::SessionReconnectOk(in_seq),
             Answer::Open { global_seq, cookie, lossy, .. } => {
-                let policy = &context.facts.policy;
+                let policy = &*context.policy;
                 Frame::ServerIdent(ServerIdent {
                     addrs: context.local.v2_addrs(),
                     gid: context.local.name().num,
@@ -154,6 +148,7 @@ fn requested(
     context: &mut Context<'_>,
 ) -> Next {
     transcript.hear(context)?;
+    context.facts.method = Some(request.method);
     let none = request.method == cephwire_codec::v2::method::NONE;
     let allowed = |candidate: &u32| {
         context.local.options.modes.contains(candidate) && !(none && *candidate != mode::CRC)
@@ -204,10 +199,8 @@ fn answer_auth(
             };
             next(state, Step::Quiet)
         }
-        auth::Answer::Done { global_id, payload, secrets, name } => {
-            if let Some(name) = name {
-                context.facts.gid = name.num;
-            }
+        auth::Answer::Done { global_id, payload, secrets, name, caps } => {
+            context.authenticated(name, global_id, caps);
             let done = AuthDone { global_id, mode: chosen, payload };
             transcript.put(&Frame::AuthDone(done), context)?;
             let expected = transcript.sign(&secrets, chosen, Side::Server, context)?;
@@ -226,7 +219,7 @@ fn identified(ident: ClientIdent, context: &mut Context<'_>) -> Next {
     if ident.target.kind == AddrType::ANY || !own.0.contains(&ident.target) {
         return Err(context.wrong(phase, format_args!("CLIENT_IDENT for {}", ident.target), own));
     }
-    let policy = &context.facts.policy;
+    let policy = &*context.policy;
     let required = policy.features_required.union(Features::MSG_ADDR2);
     let missing = Features(required.0 & !ident.features_supported.0);
     if !missing.is_empty() {
@@ -235,8 +228,9 @@ fn identified(ident: ClientIdent, context: &mut Context<'_>) -> Next {
     }
     let features = ident.features_supported.intersection(policy.features_supported);
     let facts = &mut context.facts;
-    (facts.addrs, facts.gid, facts.peer_features, facts.features) =
-        (ident.addrs, ident.gid, ident.features_supported, features);
+    (facts.addrs, facts.peer.num) = (ident.addrs, ident.gid);
+    (facts.peer_features, facts.peer_required) = (ident.features_supported, ident.features_required);
+    facts.features = features;
     let claim = Claim::New { cookie: ident.cookie, global_seq: ident.global_seq };
     next(State::Judged, Step::Claimed(claim))
 }

@@ -11,14 +11,14 @@ use crate::error::Error;
 
 /// Whether both sides talk about it.
 pub(super) fn is_negotiated(context: &Context<'_>) -> bool {
-    context.facts.msgr_features.contains(MsgrFeatures::COMPRESSION)
+    context.facts.msgr_features().contains(MsgrFeatures::COMPRESSION)
 }
 
 /// The methods that this side wants with this peer; none if it wants no compression.
 fn wanted(context: &Context<'_>) -> Vec<Method> {
     let (options, facts) = (&context.local.options, &context.facts);
-    let allowed = facts.mode != mode::SECURE || options.compress_secure;
-    if !allowed || !options.compress_peers.contains(&facts.kind) {
+    let allowed = facts.mode != Some(mode::SECURE) || options.compress_secure;
+    if !allowed || !options.compress_peers.contains(&facts.peer.kind) {
         return Vec::new();
     }
     options.compression.iter().copied().filter(|method| method.is_supported()).collect()
@@ -51,6 +51,7 @@ pub(super) fn settle(done: CompressionDone, context: &mut Context<'_>) -> Result
         let found = format_args!("method {}", done.method.0);
         return Err(context.wrong("COMPRESSION_CONNECTING", found, "one that was offered"));
     }
+    context.facts.compression = Some(done.method);
     context.set_compression(done.method);
     Ok(())
 }

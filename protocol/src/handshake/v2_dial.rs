@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use cephwire_codec::v2::{AuthRequest, Banner, ClientIdent, Frame, Hello, Revision, SessionReconnect, mode};
-use cephwire_codec::{Features, MsgrFeatures, Side};
+use cephwire_codec::v2::{AuthRequest, ClientIdent, Frame, SessionReconnect, mode};
+use cephwire_codec::{Features, Side};
 
 use super::v2_sign::{Transcript, matches};
-use super::{Context, Handshake, Next, Opened, Step, v2_compress};
+use super::{Context, Handshake, Next, Opened, Step, v2_compress, v2_hello};
 use crate::auth::Client;
 use crate::error::{Denied, Error, Incompatible};
 use crate::resume::{Claim, Reply};
@@ -44,9 +44,7 @@ impl Offer {
 
 impl State {
     pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
-        let mut transcript = Transcript::default();
-        transcript.put(&Frame::Banner(banner(context)), context)?;
-        Ok(Self::Banner(transcript))
+        v2_hello::begin(context).map(Self::Banner)
     }
 
     pub(super) fn phase(&self) -> &'static str {
@@ -77,20 +75,18 @@ impl State {
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self, frame) {
             (Self::Banner(mut transcript), Frame::Banner(theirs)) => {
-                agree(&theirs, context)?;
-                let entity_type = context.local.name().kind;
-                let peer_addr = context.facts.socket.unwrap_or_default();
-                transcript.put(&Frame::Hello(Hello { entity_type, peer_addr }), context)?;
+                v2_hello::greet(theirs, &mut transcript, context)?;
                 next(Self::Hello(transcript), Step::Quiet)
             }
             (Self::Hello(transcript), Frame::Hello(hello)) => {
-                let expected = context.facts.kind;
+                let expected = context.facts.peer.kind;
                 if hello.entity_type != expected {
                     return Err(Incompatible::EntityType { expected, found: hello.entity_type }.into());
                 }
                 if let Some(ip) = hello.peer_addr.ip() {
                     context.local.learn_addr(ip);
                 }
+                context.facts.seen_as = Some(hello.peer_addr);
                 let client = context.local.auth().client(expected);
                 request(transcript, client, None, context)
             }
@@ -121,6 +117,7 @@ impl State {
                     return Err(Denied { allowed_modes: vec![done.mode], ..offer.denied() }.into());
                 }
                 let secrets = client.done(done.global_id, done.mode, &done.payload)?;
+                context.facts.global_id = Some(done.global_id);
                 let expected = transcript.sign(&secrets, done.mode, Side::Client, context)?;
                 next(Self::Sign(expected), Step::Quiet)
             }
@@ -128,6 +125,7 @@ impl State {
                 if !matches(&expected, &found) {
                     return Err(context.wrong("AUTH_CONNECTING_SIGN", "a wrong signature", "the right one"));
                 }
+                context.facts.times.authenticated = Some(context.now);
                 if !v2_compress::is_negotiated(context) {
                     return next(Self::Claim, Step::WantClaim);
                 }
@@ -145,15 +143,16 @@ impl State {
                     let found = format_args!("SERVER_IDENT of {}", ident.addrs);
                     return Err(context.wrong("SESSION_CONNECTING", found, target));
                 }
-                let required = context.facts.policy.features_required.union(Features::MSG_ADDR2);
+                let required = context.policy.features_required.union(Features::MSG_ADDR2);
                 let missing = Features(required.0 & !ident.features_supported.0);
                 if !missing.is_empty() {
                     return Err(Incompatible::PeerLacks { missing }.into());
                 }
                 let facts = &mut context.facts;
-                (facts.addrs, facts.gid) = (ident.addrs, ident.gid);
-                facts.peer_features = ident.features_supported;
-                facts.features = ident.features_supported.intersection(facts.policy.features_supported);
+                (facts.addrs, facts.peer.num) = (ident.addrs, ident.gid);
+                (facts.peer_features, facts.peer_required) =
+                    (ident.features_supported, ident.features_required);
+                facts.features = ident.features_supported.intersection(context.policy.features_supported);
                 let opened = Opened {
                     global_seq: ident.global_seq,
                     cookie: Some(ident.cookie),
@@ -187,7 +186,7 @@ impl State {
     /// Writes CLIENT_IDENT or SESSION_RECONNECT.
     pub(super) fn claim(self, claim: Claim, lossy: bool, context: &mut Context<'_>) -> Result<Self, Error> {
         let addrs = context.local.v2_addrs();
-        let policy = &context.facts.policy;
+        let policy = &*context.policy;
         match claim {
             Claim::New { cookie, global_seq } => {
                 let ident = ClientIdent {
@@ -254,32 +253,11 @@ fn request(
     if offer.modes.is_empty() {
         return Err(Denied { is_final: true, ..offer.denied() }.into());
     }
+    context.facts.method = Some(offer.method);
     let (method, preferred_modes) = (offer.method, offer.modes.clone());
     let request = AuthRequest { method, preferred_modes, payload: opening.payload };
     transcript.put(&Frame::AuthRequest(request), context)?;
     next(State::Auth(transcript, client, offer), Step::Quiet)
-}
-
-/// The own banner.
-pub(super) fn banner(context: &Context<'_>) -> Banner {
-    let options = &context.local.options;
-    let bit = |on: bool, feature| if on { feature } else { MsgrFeatures(0) };
-    let supported = bit(options.revision_1, MsgrFeatures::REVISION_1)
-        | bit(!options.compression.is_empty(), MsgrFeatures::COMPRESSION);
-    Banner { supported, required: MsgrFeatures(0) }
-}
-
-/// What both banners together mean.
-pub(super) fn agree(theirs: &Banner, context: &mut Context<'_>) -> Result<(), Error> {
-    let ours = banner(context);
-    if !ours.supported.contains(theirs.required) || !theirs.supported.contains(ours.required) {
-        return Err(Incompatible::Msgr { supported: theirs.supported, required: theirs.required }.into());
-    }
-    let both = theirs.supported.intersection(ours.supported);
-    context.facts.msgr_features = both;
-    let revision = if both.contains(MsgrFeatures::REVISION_1) { Revision::V2_1 } else { Revision::V2_0 };
-    context.set_revision(revision);
-    Ok(())
 }
 
 impl fmt::Debug for State {

@@ -48,7 +48,7 @@ impl Transcript {
         context: &mut Context<'_>,
     ) -> Result<[u8; 32], Error> {
         context.stop_recording();
-        context.facts.mode = connection_mode;
+        context.facts.mode = Some(connection_mode);
         if connection_mode == mode::SECURE {
             // Without a secret there is no secure mode, whatever was agreed. (Ceph's monitors abort.)
             let keys = Keys::from_secret(&secrets.connection_secret).map_err(|_| {

@@ -136,6 +136,7 @@ impl Session {
         self.replacing = false;
         if let Some(conn) = &mut self.conn {
             conn.last_active = self.now;
+            conn.facts.times.open = Some(self.now);
         }
     }
 
@@ -150,13 +151,17 @@ impl Session {
     pub(super) fn take_facts(&mut self) {
         let Some(conn) = &mut self.conn else { return };
         let facts = &mut conn.facts;
-        self.kind = facts.kind;
-        if facts.gid != -1 {
-            self.gid = facts.gid;
+        self.kind = facts.peer.kind;
+        if facts.peer.num != -1 {
+            self.gid = facts.peer.num;
         }
         if self.version == Version::V2 && facts.peer_features.is_empty() {
+            facts.peer_features = self.peer_features;
+            facts.peer_required = self.peer_required;
             facts.features = self.features;
         } else {
+            self.peer_features = facts.peer_features;
+            self.peer_required = facts.peer_required;
             self.features = facts.features;
         }
     }
@@ -166,7 +171,7 @@ impl Session {
         self.count_claim()?;
         self.take_facts();
         let Some(conn) = &self.conn else { return Ok(()) };
-        self.policy = conn.facts.policy.clone();
+        self.policy = conn.policy.clone();
         if self.replacing {
             return self.open_claim(&claim);
         }

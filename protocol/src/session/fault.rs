@@ -20,6 +20,7 @@ impl Session {
             return;
         }
         self.stats.faults += 1;
+        self.failed(&error);
         if error.is_final() {
             return self.end(Some(error));
         }
@@ -76,7 +77,7 @@ impl Session {
         if at_once {
             // F7, rule 8.
             self.backoff = Duration::ZERO;
-            self.start_dial();
+            self.start_dial(Some(self.now));
         } else {
             // F5, rule 9.
             self.back_off(waiting);
@@ -98,8 +99,11 @@ impl Session {
 
     /// Lets go of the connection, and of a dial.
     pub(super) fn hang_up(&mut self) {
-        let links = [self.conn.take().map(|conn| conn.link), self.dial.take()];
-        self.actions.extend(links.into_iter().flatten().map(Action::HangUp));
+        if let Some(conn) = self.conn.take() {
+            self.actions.push_back(Action::HangUp(conn.link));
+            self.remember(conn);
+        }
+        self.actions.extend(self.dial.take().map(Action::HangUp));
         self.wake = None;
         // A half-read message returns what it held.
         self.admission = Admission::default();

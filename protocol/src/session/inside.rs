@@ -36,10 +36,6 @@ impl Session {
             state,
             phase,
             target: &self.target,
-            facts: self.conn.as_ref().map(|conn| &conn.facts),
-            connect_seq: self.seqs.connect_seq,
-            peer_global_seq: self.seqs.peer_global_seq,
-            last_connect: self.last_connect,
             last_active: self.conn.as_ref().map(|conn| conn.last_active),
             began: self.admission.began(),
         }

@@ -41,8 +41,7 @@ impl Session {
     fn own_timer(&self) -> Option<(Instant, Timer)> {
         let ready_by = self.conn.as_ref().map(|conn| conn.ready_by);
         match self.state {
-            State::Dialing if self.untimed => Some((self.now, Timer::Connect)),
-            State::Dialing => self.wake.map(|at| (at, Timer::Connect)),
+            State::Dialing => Some((self.wake.unwrap_or(self.now), Timer::Connect)),
             State::Backoff => self.wake.map(|at| (at, Timer::Backoff)),
             State::Connecting => ready_by.map(|at| (at, Timer::Connect)),
             State::Accepting | State::Handled => ready_by.map(|at| (at, Timer::Accept)),
@@ -64,10 +63,10 @@ impl Session {
         }
         let Some((_, timer)) = self.own_timer().filter(|(at, _)| *at <= now) else { return };
         match timer {
-            Timer::Backoff => self.start_dial(),
+            Timer::Backoff => self.start_dial(Some(now)),
             // A command began the dial, and commands know no time: it begins now.
-            Timer::Connect if std::mem::take(&mut self.untimed) => {
-                self.last_connect = Some(now);
+            Timer::Connect if self.state == State::Dialing && self.wake.is_none() => {
+                self.forget(Some(now));
                 self.wake = Some(now + self.local.options.ready_timeout);
             }
             Timer::Connect if self.state == State::Dialing => {

@@ -63,7 +63,13 @@ impl Server for Stepwise {
         if self.result != 0 {
             return Answer::Bad(self.result);
         }
-        Answer::Done { name: None, global_id: 0, payload: Bytes::new(), secrets: self.secrets() }
+        Answer::Done {
+            name: None,
+            global_id: 0,
+            caps: Bytes::new(),
+            payload: Bytes::new(),
+            secrets: self.secrets(),
+        }
     }
 
     fn methods(&self) -> Vec<u32> {

@@ -276,7 +276,7 @@ impl Server for Checker {
             return Answer::More(Bytes::from_static(CHALLENGE));
         }
         let (payload, secrets) = (Bytes::from_static(PROOF), self.key.secrets());
-        Answer::Done { name: None, global_id: 2, payload, secrets }
+        Answer::Done { name: None, global_id: 2, payload, caps: Bytes::new(), secrets }
     }
 
     fn methods(&self) -> Vec<u32> {
