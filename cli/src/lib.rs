@@ -1,4 +1,5 @@
 //! The `cephwire` command as a library, so that its parts can be tested and fuzzed.
 
 pub mod capture;
+pub mod config;
 pub mod decode;
