@@ -11,9 +11,13 @@ use cephwire_codec::{EntityName, EntityType, v1};
 
 use crate::error::Denied;
 
+#[cfg(feature = "cephx")]
+pub mod cephx;
 mod none;
+mod reason;
 
 pub use none::AllowAll;
+pub use reason::Reason;
 
 /// Makes the two halves for each connection.
 pub trait Auth: Send + Sync + fmt::Debug {
