@@ -1,14 +1,20 @@
 //! What does a messenger look like at this moment?
 //!
-//! The fields of Ceph's admin command `messenger dump` (`AsyncMessenger::dump`, `AsyncConnection::dump`; releases
-//! after 19), in the same shape, so that tools for those read these too. What only the driver knows is left open
-//! for it to fill in. Not here: Ceph's `last_tick_id`, as no timer has a number.
+//! What Ceph's admin command `dump_messenger` says of one of a daemon's messengers (`AsyncMessenger::dump`,
+//! `AsyncConnection::dump`, `ProtocolV1::dump`, `ProtocolV2::dump`; releases after 19): the same names, nested in the same
+//! way, so that tools for those read these too. A few fields are ours and say so. What only the driver knows is left
+//! open for it to fill in.
+//!
+//! ```text
+//! { nonce, my_name, my_addrs, listen_sockets: [{ socket_fd, worker_id }], dispatch_queue, connections_count,
+//!   connections: [{ addrvec, async_connection: { state, .., peer, .., protocol: { v1 | v2: { state, .. } } } }],
+//!   anon_conns: [{ state, .. }], accepting_conns, deleted_conns, local_connection }
+//! ```
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cephwire_codec::v2::{Revision, mode};
-use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName};
+use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Side};
 use serde::Serialize;
 
 use crate::connection::Version;
@@ -67,32 +73,34 @@ pub struct SessionDump {
     pub messenger_nonce: u32,
     /// Whether it is open, and whether it is the loopback.
     pub status: StatusDump,
-    /// The driver's.
+    /// The driver's: the descriptor, if there is a socket.
     pub socket_fd: Option<i32>,
-    /// The driver's: TCP_INFO, under the names of the system.
-    pub tcp_info: Option<BTreeMap<String, u64>>,
+    /// The driver's, if it was asked for.
+    pub tcp_info: Option<TcpInfoDump>,
     /// The driver's: the number of the session in the dispatch queue.
-    pub conn_id: Option<u64>,
+    pub conn_id: u64,
     /// Who the peer is.
     pub peer: PeerDump,
-    /// When it was dialed last.
+    /// When this connection was dialed; when it was accepted, if it was (Ceph counts from the start of the system then).
     pub last_connect_started_ago: Option<String>,
     /// When the peer was heard last.
     pub last_active_ago: Option<String>,
-    /// Since when the message that is being read waits for a throttle or for its end.
+    /// When bytes were read last: the same.
     pub recv_start_time_ago: Option<String>,
-    /// Where the accepted connection came from, or where this side dialed.
-    pub socket_addr: Option<AddrDump>,
-    /// What is dialed.
+    /// The driver's: the number of its timer; 0 if there is none.
+    pub last_tick_id: u64,
+    /// The own address that the peer dialed: the first of this version. Blank if this side dialed.
+    pub socket_addr: AddrDump,
+    /// What is dialed, or would be; where the accepted connection came from while nothing better is known.
     pub target_addr: AddrDump,
-    /// The port of that, or −1.
+    /// v1: the own port that the peer dialed. Else −1.
     pub port: i32,
     /// What the peers agreed on.
     pub protocol: ProtocolDump,
-    /// The driver's: the thread it runs on.
-    pub worker_id: Option<u32>,
-    /// Ours: whether reading pauses for a throttle.
-    pub paused: bool,
+    /// The driver's: the thread it runs on; −1 for none.
+    pub worker_id: i32,
+    /// Ours: since when reading pauses for a throttle; nothing if it does not.
+    pub paused_ago: Option<String>,
     /// Ours: its counters.
     pub counters: Stats,
 }
@@ -109,21 +117,21 @@ pub struct StatusDump {
 /// The peer of a session.
 #[derive(Clone, Debug, Serialize)]
 pub struct PeerDump {
-    /// What it was authenticated as; nothing where that is not known.
-    pub entity_name: Option<EntityNameDump>,
+    /// What it was authenticated as; type 0 without an id where that is not known.
+    pub entity_name: EntityNameDump,
     /// Its type.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: &'static str,
     /// Its number.
     pub id: i64,
-    /// The number that the monitors gave it, where that is known.
-    pub global_id: Option<u64>,
+    /// Its number in the cluster; 0 where that is not known.
+    pub global_id: u64,
     /// Its addresses.
     pub addr: AddrsDump,
 }
 
 /// A name as authentication has it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct EntityNameDump {
     /// The type's number.
     #[serde(rename = "type")]
@@ -145,7 +153,7 @@ pub enum ProtocolDump {
         /// The highest number of an attempt that the peer sent.
         peer_global_seq: u64,
         /// The connection mode.
-        con_mode: Option<&'static str>,
+        con_mode: &'static str,
     },
     /// Messenger v2.
     V2 {
@@ -156,7 +164,7 @@ pub enum ProtocolDump {
         /// The highest number of an attempt that the peer sent.
         peer_global_seq: u64,
         /// The connection mode.
-        con_mode: Option<&'static str>,
+        con_mode: &'static str,
         /// Whether 2.1 is spoken.
         rev1: bool,
         /// How frames are sealed.
@@ -180,7 +188,7 @@ pub struct DirectionsDump {
 pub struct NameDump {
     /// The type.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: &'static str,
     /// The number.
     pub num: i64,
 }
@@ -191,7 +199,7 @@ pub struct AddrDump {
     /// "none", "v1", "v2" or "any".
     #[serde(rename = "type")]
     pub kind: String,
-    /// IP and port; "-" without a family.
+    /// IP and port.
     pub addr: String,
     /// The nonce.
     pub nonce: u32,
@@ -205,26 +213,90 @@ pub struct AddrsDump {
 }
 
 /// A listening socket.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct SocketDump {
     /// Its descriptor.
-    pub socket_fd: Option<i32>,
-    /// The thread that accepts.
-    pub worker_id: Option<u32>,
+    pub socket_fd: i32,
+    /// The thread that accepts; −1 for none.
+    pub worker_id: i32,
+}
+
+/// What the system says of a TCP connection (`TCP_INFO`). Ceph: `dump_tcp_info` in `src/common/tcp_info.cc`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the fields of struct tcp_info, tcp(7)")]
+pub struct TcpInfoDump {
+    /// "established", "syn sent", "close wait" and so on.
+    pub tcpi_state: &'static str,
+    pub tcpi_retransmits: u64,
+    pub tcpi_probes: u64,
+    pub tcpi_backoff: u64,
+    pub tcpi_rto_us: u64,
+    pub tcpi_ato_us: u64,
+    pub tcpi_snd_mss: u64,
+    pub tcpi_rcv_mss: u64,
+    pub tcpi_unacked: u64,
+    pub tcpi_lost: u64,
+    pub tcpi_retrans: u64,
+    pub tcpi_pmtu: u64,
+    pub tcpi_rtt_us: u64,
+    pub tcpi_rttvar_us: u64,
+    pub tcpi_total_retrans: u64,
+    pub tcpi_last_data_sent_ms: u64,
+    pub tcpi_last_ack_sent_ms: u64,
+    pub tcpi_last_data_recv_ms: u64,
+    pub tcpi_last_ack_recv_ms: u64,
+    /// "timestamps", "sack", "wscale", "ecn", "ecn seen", "syn data".
+    pub tcpi_options: Vec<&'static str>,
 }
 
 /// The dispatch queue.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct QueueDump {
     /// Messages and events in it.
     pub length: usize,
-    /// How old the oldest message is.
+    /// How old the oldest message is ([`span`]).
     pub max_age_ago: String,
+}
+
+impl Default for QueueDump {
+    fn default() -> Self {
+        Self { length: 0, max_age_ago: span(Duration::ZERO) }
+    }
+}
+
+/// A span of time as Ceph writes it: "1.5s", and from 2 seconds on whole "s", "m", "h", "d", "w", "M" or "y".
+#[must_use]
+pub fn span(duration: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = duration.as_secs();
+    if seconds < 2 {
+        return format!("{}s", duration.as_secs_f32());
+    }
+    // Up to which span, in which unit.
+    let units = [
+        (2 * MINUTE, 1, 's'),
+        (2 * HOUR, MINUTE, 'm'),
+        (2 * DAY, HOUR, 'h'),
+        (14 * DAY, DAY, 'd'),
+        (84 * DAY, 7 * DAY, 'w'),
+        (720 * DAY, 30 * DAY, 'M'),
+    ];
+    let fitting = units.into_iter().find(|(most, ..)| seconds < *most);
+    let (_, unit, name) = fitting.unwrap_or((0, 365 * DAY, 'y'));
+    format!("{}{name}", seconds / unit)
 }
 
 impl From<EntityName> for NameDump {
     fn from(name: EntityName) -> Self {
-        Self { kind: name.kind.to_string(), num: name.num }
+        Self { kind: type_name(name.kind), num: name.num }
+    }
+}
+
+impl From<EntityName> for EntityNameDump {
+    fn from(name: EntityName) -> Self {
+        Self { kind: name.kind.0, id: name.num.to_string() }
     }
 }
 
@@ -237,7 +309,8 @@ impl From<&EntityAddr> for AddrDump {
             AddrType::ANY => "any".to_owned(),
             AddrType(other) => other.to_string(),
         };
-        let socket = addr.socket.map_or_else(|| "-".to_owned(), |socket| socket.to_string());
+        let nothing = || "(unrecognized address family 0)".to_owned();
+        let socket = addr.socket.map_or_else(nothing, |socket| socket.to_string());
         Self { kind, addr: socket, nonce: addr.nonce }
     }
 }
@@ -248,39 +321,36 @@ impl From<&AddrVec> for AddrsDump {
     }
 }
 
+fn type_name(kind: EntityType) -> &'static str {
+    kind.name().unwrap_or("unknown")
+}
+
 impl SessionDump {
-    fn new(local: &Local, peer: EntityName, addrs: &AddrVec, target: &EntityAddr) -> Self {
+    fn new(local: &Local, peer: EntityName, addrs: &AddrVec, protocol: ProtocolDump) -> Self {
         Self {
             state: "STATE_NONE",
             messenger_nonce: local.nonce(),
             status: StatusDump { connected: false, loopback: false },
             socket_fd: None,
             tcp_info: None,
-            conn_id: None,
+            conn_id: 0,
             peer: PeerDump {
-                entity_name: None,
-                kind: peer.kind.to_string(),
+                entity_name: EntityNameDump::default(),
+                kind: type_name(peer.kind),
                 id: peer.num,
-                global_id: None,
+                global_id: 0,
                 addr: addrs.into(),
             },
             last_connect_started_ago: None,
             last_active_ago: None,
             recv_start_time_ago: None,
-            socket_addr: None,
-            target_addr: target.into(),
-            port: target.socket.map_or(-1, |socket| socket.port().into()),
-            protocol: ProtocolDump::V2 {
-                state: "NONE",
-                connect_seq: 0,
-                peer_global_seq: 0,
-                con_mode: None,
-                rev1: false,
-                crypto: PLAIN,
-                compression: UNCOMPRESSED,
-            },
-            worker_id: None,
-            paused: false,
+            last_tick_id: 0,
+            socket_addr: AddrDump::from(&EntityAddr::default()),
+            target_addr: AddrDump::from(&EntityAddr::default()),
+            port: -1,
+            protocol,
+            worker_id: -1,
+            paused_ago: None,
             counters: Stats::default(),
         }
     }
@@ -292,19 +362,21 @@ pub(crate) struct Inside<'a> {
     pub(crate) phase: &'static str,
     pub(crate) target: &'a EntityAddr,
     pub(crate) last_active: Option<Instant>,
-    pub(crate) began: Option<Instant>,
+    pub(crate) paused: Option<Instant>,
 }
 
 impl crate::Session {
     /// Its state, for people and tools.
     #[must_use]
     pub fn dump(&self, now: Instant) -> SessionDump {
-        let inside = self.inside();
+        let (inside, facts, local) = (self.inside(), self.facts(), self.local());
         let ago = |at: Option<Instant>| at.map(|at| span(now.saturating_duration_since(at)));
-        let facts = self.facts();
         let (state, connect_seq, peer_global_seq) = (inside.phase, facts.connect_seq, facts.peer_global_seq);
-        let con_mode = facts.mode.and_then(mode::name);
-        let protocol = match self.version() {
+        let con_mode = facts.mode.and_then(mode::name).unwrap_or("unknown");
+        let both_ways = |name| DirectionsDump { rx: name, tx: name };
+        let is_secure = facts.mode == Some(mode::SECURE);
+        let compressor = facts.compression.map(|method| method.name().unwrap_or("unknown"));
+        let protocol = match facts.version {
             Version::V1 => ProtocolDump::V1 { state, connect_seq, peer_global_seq, con_mode },
             Version::V2 => ProtocolDump::V2 {
                 state,
@@ -312,34 +384,52 @@ impl crate::Session {
                 peer_global_seq,
                 con_mode,
                 rev1: facts.revision() == Some(Revision::V2_1),
-                crypto: if facts.mode == Some(mode::SECURE) { SEALED } else { PLAIN },
-                compression: UNCOMPRESSED,
+                crypto: both_ways(if is_secure { "AES-128-GCM" } else { "PLAIN" }),
+                compression: both_ways(compressor.unwrap_or("UNCOMPRESSED")),
             },
         };
+        let own = match (facts.side, facts.version) {
+            (Side::Client, _) => EntityAddr::default(),
+            (Side::Server, Version::V1) => local.v1_addr(),
+            (Side::Server, Version::V2) => {
+                local.addrs().first_of(AddrType::MSGR2).copied().unwrap_or_default()
+            }
+        };
+        let port = own.socket.filter(|_| facts.version == Version::V1).map_or(-1, |own| own.port().into());
+        let target =
+            if *inside.target == EntityAddr::default() { facts.socket } else { Some(*inside.target) };
+        let plain = SessionDump::new(local, self.peer(), self.key(), protocol);
         SessionDump {
             state: inside.state,
             status: StatusDump { connected: self.is_open(), loopback: false },
-            last_connect_started_ago: ago(facts.times.dialed),
+            peer: PeerDump {
+                entity_name: facts.authenticated.map(EntityNameDump::from).unwrap_or_default(),
+                // A client's own number is not its peer's.
+                global_id: facts.global_id.filter(|_| facts.side == Side::Server).unwrap_or_default(),
+                ..plain.peer
+            },
+            last_connect_started_ago: ago(facts.times.dialed.or(facts.times.connected)),
             last_active_ago: ago(inside.last_active),
-            recv_start_time_ago: ago(inside.began),
-            socket_addr: facts.socket.as_ref().map(AddrDump::from),
-            protocol,
-            paused: self.is_paused(),
+            recv_start_time_ago: ago(inside.last_active),
+            socket_addr: AddrDump::from(&own),
+            target_addr: AddrDump::from(&target.unwrap_or_default()),
+            port,
+            paused_ago: ago(inside.paused),
             counters: self.stats(),
-            ..SessionDump::new(self.local(), self.peer(), self.key(), inside.target)
+            ..plain
         }
     }
 }
 
 impl Loopback {
-    /// Its state, for people and tools.
+    /// Its state, for people and tools. Ceph's is one of v1 that never began.
     #[must_use]
     pub fn dump(&self, local: &Local) -> SessionDump {
-        let key = self.key();
-        let target = key.0.first().copied().unwrap_or_default();
-        let state = if self.is_open() { "STATE_CONNECTION_ESTABLISHED" } else { "STATE_CLOSED" };
+        let (connect_seq, peer_global_seq) = (0, 0);
+        let protocol = ProtocolDump::V1 { state: "NONE", connect_seq, peer_global_seq, con_mode: "unknown" };
+        let state = if self.is_open() { "STATE_NONE" } else { "STATE_CLOSED" };
         let status = StatusDump { connected: self.is_open(), loopback: true };
-        SessionDump { state, status, ..SessionDump::new(local, self.peer(), &key, &target) }
+        SessionDump { state, status, ..SessionDump::new(local, self.peer(), &self.key(), protocol) }
     }
 }
 
@@ -381,12 +471,3 @@ impl<H: Clone + PartialEq> Messenger<H> {
         }
     }
 }
-
-/// A span of time in seconds.
-fn span(duration: Duration) -> String {
-    format!("{:.3}s", duration.as_secs_f64())
-}
-
-const PLAIN: DirectionsDump = DirectionsDump { rx: "PLAIN", tx: "PLAIN" };
-const SEALED: DirectionsDump = DirectionsDump { rx: "AES-128-GCM", tx: "AES-128-GCM" };
-const UNCOMPRESSED: DirectionsDump = DirectionsDump { rx: "UNCOMPRESSED", tx: "UNCOMPRESSED" };

@@ -423,3 +423,37 @@ fn dials_out_of_standby() {
     assert_eq!(facts(&host, session).times.dialed, later);
     assert_eq!(host.dials(), [addr(PEER)]);
 }
+
+/// What a dump says of a connection that is sealed and compressed, and of who was authenticated.
+#[cfg(feature = "serde")]
+#[test]
+fn dumps_of_sealed_connections() {
+    use cephwire_protocol::codec::v2::CompressionRequest;
+    use cephwire_protocol::dump::ProtocolDump;
+
+    let mut setup = setup();
+    (setup.options.modes, setup.options.compress_secure) = (vec![mode::SECURE], true);
+    setup.auth = Arc::new(Known(Stepwise { steps: 0, ..Stepwise::default() }));
+    let host = Host::new(setup);
+    let mut peer = host.accept::<V2>();
+    peer.send(&banner(3));
+    peer.send(&hello(EntityType::OSD));
+    peer.send(&auth_request(method::CEPHX, &[mode::SECURE]));
+    (0..3).for_each(|_| drop(peer.expect()));
+    let end = peer.wire.decoder.offset() as usize;
+    let signature = sign(&peer.heard[..end]);
+    peer.seal(Side::Client);
+    peer.expect();
+    peer.send(&Frame::AuthSignature(signature));
+    let request = CompressionRequest { compress: true, methods: vec![Method::SNAPPY] };
+    peer.send(&Frame::CompressionRequest(request));
+
+    let dump = host.with(0, |session| session.dump(session.facts().times.connected.unwrap()));
+    let ProtocolDump::V2 { con_mode, crypto, compression, .. } = dump.protocol else {
+        unreachable!("{dump:?}")
+    };
+    assert_eq!((con_mode, crypto.rx, crypto.tx), ("secure", "AES-128-GCM", "AES-128-GCM"));
+    assert_eq!((compression.rx, compression.tx), ("snappy", "snappy"));
+    let peer = dump.peer;
+    assert_eq!((peer.entity_name.kind, &*peer.entity_name.id, peer.global_id), (4, "5", 4107));
+}

@@ -12,9 +12,7 @@ impl Session {
 
     pub(crate) fn inside(&self) -> Inside<'_> {
         let phase = match (self.state, self.version) {
-            (State::Dialing, _) => "START_CONNECT",
-            (State::Backoff, Version::V1) => "CONNECTING",
-            (State::Backoff, Version::V2) => "START_CONNECT",
+            (State::Dialing | State::Backoff, _) => "START_CONNECT",
             (State::Standby, _) => "STANDBY",
             (State::Closed, _) => "CLOSED",
             (State::Open, _) if self.is_paused() => self.admission.phase(),
@@ -25,11 +23,12 @@ impl Session {
             }
         };
         let state = match self.state {
-            State::Dialing => "STATE_CONNECTING",
-            State::Connecting | State::Accepting | State::Handled | State::Open => {
+            State::Backoff => "STATE_CONNECTING",
+            State::Dialing => "STATE_CONNECTING_RE",
+            // Ceph leaves the socket's state as it was in standby.
+            State::Connecting | State::Accepting | State::Handled | State::Open | State::Standby => {
                 "STATE_CONNECTION_ESTABLISHED"
             }
-            State::Backoff | State::Standby => "STATE_NONE",
             State::Closed => "STATE_CLOSED",
         };
         Inside {
@@ -37,7 +36,7 @@ impl Session {
             phase,
             target: &self.target,
             last_active: self.conn.as_ref().map(|conn| conn.last_active),
-            began: self.admission.began(),
+            paused: self.admission.began().filter(|_| self.is_paused()),
         }
     }
 }
