@@ -1,0 +1,189 @@
+//! The blocking driver: two threads per connection, and three per messenger.
+//!
+//! The shape of Ceph's SimpleMessenger. No runtime is needed; the application's callbacks may block, within reason.
+//!
+//! ```text
+//!   reader ── read, handle, fast dispatch, and write what that led to, if the socket takes it
+//!   writer ── writes everything else, and what the socket did not take
+//! ```
+
+mod link;
+mod listener;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cephwire_protocol::Version;
+use cephwire_protocol::codec::{AddrType, AddrVec, EntityAddr};
+
+use crate::core::{Core, Dial, Duty, Next, Runtime};
+use crate::listen::{Attempt, Binding, Bound, Listening, Route};
+use crate::setup::Setup;
+use crate::shutdown::{Life, Unsent};
+
+/// A messenger on threads of its own. What it can do beyond this is in [`cephwire::Messenger`](crate::Messenger).
+///
+/// ```no_run
+/// use cephwire::codec::{AddrVec, EntityName, EntityType, Message};
+/// use cephwire::{Setup, blocking::Messenger};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let messenger = Messenger::new(Setup::new(EntityName::new(EntityType::CLIENT, 4)))?;
+/// let monitor: AddrVec = "v2:127.0.0.1:3300/0".parse()?;
+/// let session = messenger.connect(EntityType::MON, &monitor);
+/// session.send(Message::default()).map_err(|_| "closed")?;
+/// let unsent = messenger.shutdown(std::time::Duration::from_secs(5));
+/// assert!(unsent.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Messenger(crate::Messenger);
+
+impl Deref for Messenger {
+    type Target = crate::Messenger;
+
+    fn deref(&self) -> &crate::Messenger {
+        &self.0
+    }
+}
+
+impl Messenger {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn new(setup: Setup) -> io::Result<Self> {
+        let (local, net) = setup.into_local()?;
+        Ok(Self(crate::Messenger { core: Core::new(local, net, Box::new(Threads)) }))
+    }
+
+    /// Listens on all of these addresses, in order; a port 0 is any of [`Net::ports`](crate::Net::ports) that is free.
+    /// An address of type `v1` or `v2` speaks that version, one of type `any` both. Returns the own addresses.
+    ///
+    /// An address that is in use is tried again for a while ([`Net::bind_retry_count`](crate::Net::bind_retry_count)).
+    ///
+    /// # Errors
+    /// One of them cannot be bound; then none is.
+    pub fn bind(&self, addrs: &AddrVec) -> io::Result<AddrVec> {
+        self.bind_avoiding(addrs, &BTreeSet::new())
+    }
+
+    /// Listens on a Unix socket; peers know this side by `addr`, whose type says which version is spoken. What was
+    /// left at `path` by a process that is no more is replaced. The peers need a [route](crate::Messenger::route).
+    ///
+    /// # Errors
+    /// It cannot be bound.
+    pub fn bind_unix(&self, addr: EntityAddr, path: impl Into<PathBuf>) -> io::Result<AddrVec> {
+        self.0.commit_unix(Route { addr, path: path.into() }, version_of(addr.kind))
+    }
+
+    /// Becomes another one to all peers: all sessions end, the nonce is another, and it listens at the same IPs on
+    /// other ports, none of which is in `avoid`. Ceph: `rebind`.
+    ///
+    /// # Errors
+    /// It did not listen, or no port is free.
+    pub fn rebind(&self, avoid: &BTreeSet<u16>) -> io::Result<AddrVec> {
+        let (addrs, avoid) = self.0.unbind(avoid)?;
+        self.bind_avoiding(&addrs, &avoid)
+    }
+
+    fn bind_avoiding(&self, addrs: &AddrVec, avoid: &BTreeSet<u16>) -> io::Result<AddrVec> {
+        let mut binding = Binding::new(addrs, avoid);
+        loop {
+            match binding.attempt(&self.0.core.net)? {
+                Attempt::Pause(pause) => thread::sleep(pause),
+                Attempt::Done(bound) => return self.0.commit(bound),
+            }
+        }
+    }
+
+    /// Ends everything. New peers are refused at once; what is queued may still be sent, and acknowledged, for as long
+    /// as `patience`. Then all sessions end, which [`reset`](crate::Dispatcher::reset) tells, queued messages are
+    /// dropped, and when the last callback has returned, so does this. Returns what was not sent.
+    ///
+    /// Called from a callback, it does not wait for callbacks.
+    pub fn shutdown(&self, patience: Duration) -> Vec<Unsent> {
+        let core = &self.0.core;
+        core.stop_listening();
+        core.flushing.store(true, std::sync::atomic::Ordering::SeqCst);
+        let end = Instant::now() + patience;
+        while !core.is_flushed() && Instant::now() < end && !core.is_stopped() {
+            core.flushed.wait(Some(end));
+        }
+        let unsent = core.unsent();
+        core.stop();
+        self.wait();
+        unsent
+    }
+
+    /// Returns when it was shut down, and the last callback has returned.
+    pub fn wait(&self) {
+        if !OURS.get() {
+            self.0.core.alive.wait();
+        }
+    }
+}
+
+fn version_of(kind: AddrType) -> Option<Version> {
+    match kind {
+        AddrType::LEGACY => Some(Version::V1),
+        AddrType::MSGR2 => Some(Version::V2),
+        _ => None,
+    }
+}
+
+thread_local! {
+    /// Whether this thread is one of a messenger's.
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Starts a thread of the messenger.
+fn spawn(name: &str, life: Option<Life>, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let body = move || {
+        let _life = life;
+        OURS.set(true);
+        body();
+    };
+    thread::Builder::new().name(format!("cephwire-{name}")).spawn(body).map(drop)
+}
+
+/// Gives each a thread.
+#[derive(Debug)]
+struct Threads;
+
+impl Runtime for Threads {
+    fn serve(&self, core: &Arc<Core>, duty: Duty) {
+        let name = match duty {
+            Duty::Steward => "steward",
+            Duty::Dispatch => "dispatch",
+            Duty::Courier => "local",
+        };
+        let (life, core) = (core.alive.one(), Arc::clone(core));
+        let served = spawn(name, Some(life), move || {
+            loop {
+                match core.turn(duty) {
+                    Next::Again => {}
+                    Next::Wait(until) => core.bell(duty).wait(until),
+                    Next::End => return,
+                }
+            }
+        });
+        // Without threads there is nothing to be done; the messenger stands still.
+        drop(served);
+    }
+
+    fn dial(&self, dial: Dial) {
+        link::dial(dial);
+    }
+
+    fn listen(&self, core: &Arc<Core>, bound: Bound) -> io::Result<Box<dyn Listening>> {
+        listener::listen(core, bound)
+    }
+}

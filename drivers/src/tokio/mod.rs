@@ -1,0 +1,1 @@
+//! The tokio driver: one task per connection.

@@ -1,0 +1,228 @@
+//! Both drivers behind one face, and a dispatcher that keeps what it was told.
+
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use cephwire::codec::{AddrVec, EntityName, EntityType, Header, Message, MessageType};
+use cephwire::{Dispatcher, Error, Handle, Policy, Received, Setup, Unsent, Version};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A messenger of either driver.
+pub(crate) trait Driver: Deref<Target = cephwire::Messenger> + Sized + Send + Sync {
+    fn start(setup: Setup) -> Self;
+    fn listen(&self, addrs: &AddrVec) -> AddrVec;
+    fn end(&self, patience: Duration) -> Vec<Unsent>;
+}
+
+#[cfg(feature = "blocking")]
+pub(crate) struct Blocking(cephwire::blocking::Messenger);
+
+#[cfg(feature = "blocking")]
+impl Deref for Blocking {
+    type Target = cephwire::Messenger;
+
+    fn deref(&self) -> &cephwire::Messenger {
+        &self.0
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Driver for Blocking {
+    fn start(setup: Setup) -> Self {
+        Self(cephwire::blocking::Messenger::new(setup).unwrap())
+    }
+
+    fn listen(&self, addrs: &AddrVec) -> AddrVec {
+        self.0.bind(addrs).unwrap()
+    }
+
+    fn end(&self, patience: Duration) -> Vec<Unsent> {
+        self.0.shutdown(patience)
+    }
+}
+
+/// What a dispatcher was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Connected,
+    Accepted,
+    FastConnected,
+    FastAccepted,
+    Reset(Option<Error>),
+    RemoteReset,
+    Refused,
+    Trouble,
+    Rejected,
+    Message(u64),
+}
+
+/// Keeps what it was told, and by whom.
+#[derive(Default)]
+pub(crate) struct Witness {
+    told: Mutex<Vec<(Handle, Told)>>,
+    news: Condvar,
+    /// Messages of this kind are dispatched fast.
+    pub(crate) fast: Option<MessageType>,
+    /// Requests are answered with the same tid and data.
+    pub(crate) echoes: bool,
+}
+
+pub(crate) const REPLY: MessageType = MessageType(4712);
+pub(crate) const REQUEST: MessageType = MessageType(4711);
+
+impl Witness {
+    pub(crate) fn plain() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn echoing() -> Arc<Self> {
+        Arc::new(Self { echoes: true, ..Self::default() })
+    }
+
+    pub(crate) fn fast() -> Arc<Self> {
+        Arc::new(Self { echoes: true, fast: Some(REQUEST), ..Self::default() })
+    }
+
+    fn tell(&self, handle: &Handle, what: Told) {
+        self.told.lock().unwrap().push((handle.clone(), what));
+        self.news.notify_all();
+    }
+
+    /// Everything so far.
+    pub(crate) fn told(&self) -> Vec<(Handle, Told)> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// The messages so far.
+    pub(crate) fn tids(&self) -> Vec<u64> {
+        let told = self.told.lock().unwrap();
+        told.iter()
+            .filter_map(|(_, told)| if let Told::Message(tid) = told { Some(*tid) } else { None })
+            .collect()
+    }
+
+    pub(crate) fn count(&self, what: &Told) -> usize {
+        self.told.lock().unwrap().iter().filter(|(_, told)| told == what).count()
+    }
+
+    /// Waits until the condition holds.
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn(&[(Handle, Told)]) -> bool) {
+        let (end, mut told) = (Instant::now() + PATIENCE, self.told.lock().unwrap());
+        while !condition(&told) {
+            let left = end.checked_duration_since(Instant::now());
+            let left =
+                left.unwrap_or_else(|| panic!("{what}: in vain; {} told: {:?}", told.len(), tail(&told)));
+            told = self.news.wait_timeout(told, left).unwrap().0;
+        }
+    }
+
+    pub(crate) fn wait_for(&self, what: &Told) -> Handle {
+        self.wait(&format!("{what:?}"), |told| told.iter().any(|(_, told)| told == what));
+        self.told().into_iter().find(|(_, told)| told == what).unwrap().0
+    }
+
+    pub(crate) fn wait_messages(&self, count: usize) {
+        let is_message = |told: &&(Handle, Told)| matches!(told.1, Told::Message(_));
+        self.wait(&format!("{count} messages"), |told| told.iter().filter(is_message).count() >= count);
+    }
+}
+
+fn tail(told: &[(Handle, Told)]) -> &[(Handle, Told)] {
+    &told[told.len().saturating_sub(8)..]
+}
+
+impl Dispatcher for Witness {
+    fn dispatch(&self, from: &Handle, received: Received) -> Option<Received> {
+        self.fast_dispatch(from, received);
+        None
+    }
+
+    fn connected(&self, session: &Handle) {
+        self.tell(session, Told::Connected);
+    }
+
+    fn accepted(&self, session: &Handle) {
+        self.tell(session, Told::Accepted);
+    }
+
+    fn reset(&self, session: &Handle, error: Option<&Error>) -> bool {
+        self.tell(session, Told::Reset(error.cloned()));
+        true
+    }
+
+    fn remote_reset(&self, session: &Handle) {
+        self.tell(session, Told::RemoteReset);
+    }
+
+    fn refused(&self, session: &Handle) -> bool {
+        self.tell(session, Told::Refused);
+        true
+    }
+
+    fn trouble(&self, session: &Handle, _error: &Error) {
+        self.tell(session, Told::Trouble);
+    }
+
+    fn rejected(&self, session: &Handle, _error: &Error) {
+        self.tell(session, Told::Rejected);
+    }
+
+    fn is_fast(&self) -> bool {
+        true
+    }
+
+    fn can_fast_dispatch(&self, message: &Message) -> bool {
+        self.fast == Some(message.header.kind)
+    }
+
+    fn fast_dispatch(&self, from: &Handle, received: Received) {
+        let message = received.message.clone();
+        drop(received);
+        if self.echoes && message.header.kind == REQUEST {
+            let header = Header { kind: REPLY, ..message.header };
+            let _ = from.send(Message { header, ..message.clone() });
+        }
+        self.tell(from, Told::Message(message.header.tid));
+    }
+
+    fn fast_connected(&self, session: &Handle) {
+        self.tell(session, Told::FastConnected);
+    }
+
+    fn fast_accepted(&self, session: &Handle) {
+        self.tell(session, Told::FastAccepted);
+    }
+}
+
+pub(crate) const BOTH: [Version; 2] = [Version::V1, Version::V2];
+
+/// Any port of the local host, in this version.
+pub(crate) fn any_port(version: Version) -> AddrVec {
+    if version == Version::V1 { "v1:127.0.0.1:0/0" } else { "v2:127.0.0.1:0/0" }.parse().unwrap()
+}
+
+pub(crate) fn osd() -> EntityName {
+    EntityName::new(EntityType::OSD, 0)
+}
+
+pub(crate) fn client() -> EntityName {
+    EntityName::new(EntityType::CLIENT, 4)
+}
+
+/// A setup for tests: ports that other tests do not fight for, and short pauses.
+pub(crate) fn setup(name: EntityName, policy: Policy) -> Setup {
+    // Who takes another's place at an address must have its nonce, too.
+    let mut setup = Setup::new(name).default_policy(policy).nonce(4711);
+    setup.protocol.max_backoff = Duration::from_millis(500);
+    setup.protocol.initial_backoff = Duration::from_millis(10);
+    setup.net.ports = 20000..=29999;
+    setup
+}
+
+pub(crate) fn request(tid: u64, data: Vec<u8>) -> Message {
+    let header = Header { tid, kind: REQUEST, ..Header::default() };
+    Message { header, data: data.into(), ..Message::default() }
+}
