@@ -3,3 +3,6 @@
 pub mod capture;
 pub mod config;
 pub mod decode;
+mod live;
+pub mod ping;
+pub mod probe;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cephwire_cli::decode;
+use cephwire_cli::{decode, ping, probe};
 use clap::{Parser, Subcommand};
 
 /// Ceph's messenger protocols, on the wire.
@@ -16,10 +16,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Decode(decode::Arguments),
+    Ping(ping::Arguments),
+    Probe(probe::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Ping(arguments) => ping::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
     }
 }

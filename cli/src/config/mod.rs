@@ -42,6 +42,7 @@ const DEFAULTS: [(&str, &str); 4] = [
 /// What the command line says, with Ceph's names.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Ceph's own options")]
+#[group(skip)]
 pub struct Arguments {
     /// Name of the cluster [default: ceph, or that of the file]
     #[arg(long, value_name = "NAME")]
@@ -121,9 +122,9 @@ pub enum ConfigError {
     /// The own name is not one.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The monitors' addresses.
-    #[error("mon_host: {0}")]
-    MonHost(#[from] AddressError),
+    /// An address, of a monitor or another one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// Nothing says where the monitors are.
     #[error("no monitors: neither -m, CEPH_ARGS nor mon_host in ceph.conf names them")]
     NoMonitors,

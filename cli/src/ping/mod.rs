@@ -1,0 +1,190 @@
+//! `cephwire ping`: does this daemon answer, and how long does each step take?
+//!
+//! ```text
+//!  ADDR | -m ─► entities ─► first address that opens a session ─► MPing, KEEPALIVE2 ─► answer, n times
+//! ```
+//!
+//! Only monitors answer `MPing` (with their health and status); every daemon answers KEEPALIVE2.
+
+mod exchange;
+mod report;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anstream::AutoStream;
+use cephwire_codec::{AddrVec, EntityType};
+use cephwire_protocol::Version;
+use clap::ValueEnum;
+
+use self::exchange::{Answer, exchange};
+use self::report::{Report, Tally};
+use crate::config::{self, Config, ConfigError, Environment};
+use crate::live::Target;
+use crate::live::call::Call;
+use crate::live::cause::Cause;
+use crate::live::identity::{self, Identity};
+use crate::live::look::Look;
+use crate::live::show::Format;
+
+/// Pings a monitor, or any other Ceph daemon.
+///
+/// Opens a session with messenger v2, or else v1, and asks for a sign of life: a
+/// monitor answers with its health and status, other daemons with the bare sign.
+/// Says how long each step took. Of several entities each is pinged.
+///
+/// Note that -c is the count here, as in ping(8); for ceph.conf it is --conf.
+///
+/// Exit status: 0 if every ping was answered, 1 if not, 2 if the command line is
+/// wrong.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// Addresses, in any form that mon_host can have [default: the monitors of -m or --conf]
+    #[arg(value_name = "ADDR", conflicts_with = "mon_host")]
+    addrs: Vec<String>,
+    /// How many pings
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// From one ping to the next
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = identity::seconds)]
+    interval: Duration,
+    /// Speaks only this version
+    #[arg(long, value_enum, value_name = "VERSION")]
+    r#try: Option<Try>,
+    /// Prints all that a monitor answers
+    #[arg(short, long)]
+    verbose: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Plain)]
+    format: Format,
+    #[command(flatten)]
+    identity: identity::Arguments,
+    /// Path of ceph.conf, or several
+    #[arg(long, value_name = "FILE", help_heading = "Ceph's own options")]
+    conf: Option<String>,
+    #[command(flatten)]
+    config: config::Arguments,
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Try {
+    V1,
+    V2,
+}
+
+/// Pings, prints, and says how it went.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let config = Config::load(&arguments.config, arguments.conf.as_deref(), Environment::of_process());
+    let prepared = config.and_then(|config| {
+        let entities = entities(arguments, &config)?;
+        Ok((config, entities))
+    });
+    let (config, entities) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cephwire: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let identity = Identity::new(config.name.on_the_wire(), &arguments.identity);
+    let mut out = AutoStream::auto(io::stdout());
+    let mut all_answered = true;
+    for entity in &entities {
+        let mut report = Report::new(arguments.format, arguments.verbose, &mut out);
+        match ping(entity, arguments, &identity, &mut report) {
+            Ok(answered) => all_answered &= answered,
+            // Whoever read our output has seen enough.
+            Err(_) => return ExitCode::from(1),
+        }
+    }
+    ExitCode::from(u8::from(!all_answered))
+}
+
+fn entities(arguments: &Arguments, config: &Config) -> Result<Vec<AddrVec>, ConfigError> {
+    if arguments.addrs.is_empty() {
+        return config.monitors();
+    }
+    let mut entities = Vec::new();
+    for addr in &arguments.addrs {
+        entities.extend(config::entities(addr)?);
+    }
+    Ok(entities)
+}
+
+/// Pings one entity. Says whether all pings were answered; the error is standard output's.
+fn ping(
+    entity: &AddrVec,
+    arguments: &Arguments,
+    identity: &Identity,
+    report: &mut Report<'_>,
+) -> io::Result<bool> {
+    let only = arguments.r#try.map(|only| if only == Try::V1 { Version::V1 } else { Version::V2 });
+    let mut opened = None;
+    for target in Target::of(entity, only) {
+        match open(target, identity) {
+            Ok(call) => {
+                opened = Some((target, call));
+                break;
+            }
+            Err(cause) => report.failure(&target.addr, &cause)?,
+        }
+    }
+    let Some((target, mut call)) = opened else { return Ok(false) };
+    let facts = call.facts();
+    report.open(&target.addr, &facts)?;
+    let mut tally = Tally::default();
+    let mut next = Instant::now();
+    for seq in 1..=arguments.count {
+        // Between pings the session is served all the same.
+        let waited = call.until(next, |_, _| None::<()>);
+        let outcome = waited.and_then(|_| exchange(&mut call, seq, identity.timeout));
+        next = Instant::now().max(next + arguments.interval);
+        tally.sent += 1;
+        match outcome {
+            Ok(Some(answer)) => {
+                tally.answered(answer.time);
+                report.answer(&target.addr, seq, &answer)?;
+            }
+            Ok(None) => report.lost(&target.addr, seq, identity.timeout)?,
+            Err(cause) => {
+                report.failure(&target.addr, &cause)?;
+                break;
+            }
+        }
+    }
+    report.tally(&target.addr, &tally)?;
+    Ok(tally.received == arguments.count)
+}
+
+/// Opens a session with whatever daemon is there.
+fn open(target: Target, identity: &Identity) -> Result<Call, Cause> {
+    let local = identity.local();
+    // A monitor, more often than not. If it is something else, it has said so, and if the address lacks the nonce,
+    // a v1 daemon has told it: the second time fits.
+    let (call, outcome) = Call::open(&local, EntityType::MON, target, identity.timeout);
+    match outcome {
+        Ok(()) => return Ok(call),
+        Err(cause) if !matches!(cause.name, "entity-type" | "address" | "protocol-version") => {
+            return Err(cause);
+        }
+        Err(_) => {}
+    }
+    let (mut kind, mut target) = (call.found_kind().unwrap_or(EntityType::MON), target);
+    if target.version == Version::V1 && target.addr.nonce == 0 {
+        let (look, looked) = Look::at(&target, identity);
+        looked?;
+        target = target.with_nonce(look.own.map_or(0, |own| own.nonce));
+        let (call, outcome) = Call::open(&local, kind, target, identity.timeout);
+        match (outcome, call.found_kind()) {
+            (Ok(()), _) => return Ok(call),
+            (Err(_), Some(found)) => kind = found,
+            (Err(cause), None) => return Err(cause),
+        }
+    }
+    let (call, outcome) = Call::open(&local, kind, target, identity.timeout);
+    outcome.map(|()| call)
+}

@@ -1,0 +1,105 @@
+//! Does `cephwire ping` tell who answers, and exit as its help promises?
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod peers;
+
+use cephwire_codec::EntityType;
+use cephwire_codec::v2::method;
+use serde_json::json;
+
+use peers::{Daemon, OldDaemon, cephwire, closed_port, objects, status};
+
+const HEALTH: &str =
+    r#"{"health":{"status":"HEALTH_OK"},"mon_status":{"name":"a","state":"leader","quorum":[0]}}"#;
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    for arguments in [
+        &["ping", "127.0.0.1:x"][..],
+        &["ping", "127.0.0.1:1", "-c", "0"],
+        &["ping", "127.0.0.1:1", "-c", "ceph.conf"],
+        &["ping", "127.0.0.1:1", "-m", "127.0.0.1"],
+        &["ping", "127.0.0.1:1", "-i", "-1"],
+        &["ping", "--conf", "/nowhere/ceph.conf"],
+        &["ping", "--conf", "/dev/null"],
+    ] {
+        let output = cephwire(arguments);
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_monitor_answers_with_its_health() {
+    let addr = Daemon { text: Some(HEALTH), keepalives: false, ..Daemon::new(EntityType::MON) }.listen();
+    let addr = format!("v2:{addr}");
+    let output = cephwire(&["ping", &addr]);
+    assert_eq!(status(&output), 0);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["mon.3", "msgr 2.1", "tcp ", "session ", "HEALTH_OK", "mon.a is leader, quorum of 1"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let output = cephwire(&["ping", "-f", "json", "-c", "3", "-i", "0.01", "-m", &addr]);
+    assert_eq!(status(&output), 0);
+    let [open, answers @ .., summary] = &objects(&output)[..] else { panic!("no output") };
+    assert_eq!(open["address"], format!("{addr}/0"));
+    for phase in ["tcp", "banner", "auth", "session"] {
+        assert!(open["open"]["times_us"][phase].as_f64().unwrap() > 0.0, "{open}");
+    }
+    assert_eq!(answers.len(), 3);
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!((&answer["seq"], &answer["answer"]), (&json!(n + 1), &json!("ping")));
+        assert_eq!(answer["text"]["mon_status"]["state"], "leader");
+        assert!(answer["time_us"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!((&summary["summary"]["sent"], &summary["summary"]["received"]), (&json!(3), &json!(3)));
+}
+
+#[test]
+fn text_that_is_no_json_is_shown_as_it_is() {
+    let addr = Daemon { text: Some("all is well"), ..Daemon::new(EntityType::MON) }.listen();
+    let output = cephwire(&["ping", "-f", "json", &format!("v2:{addr}")]);
+    assert_eq!(objects(&output)[1]["text"], "all is well");
+    let text = String::from_utf8(cephwire(&["ping", "-v", &format!("v2:{addr}")]).stdout).unwrap();
+    assert!(text.contains("all is well"), "{text}");
+}
+
+#[test]
+fn other_daemons_give_a_sign_of_life() {
+    let osd = Daemon { nonce: 77, ..Daemon::new(EntityType::OSD) }.listen();
+    let old = OldDaemon { nonce: 77, version: 24, methods: vec![method::NONE] }.listen();
+    for (addr, peer) in [(format!("v2:{osd}/77"), "osd.3"), (format!("v1:{old}"), "osd.?")] {
+        let output = cephwire(&["ping", "-f", "json", &addr]);
+        let objects = objects(&output);
+        assert_eq!(status(&output), 0, "{objects:?}");
+        assert_eq!(objects[0]["open"]["peer"], peer);
+        assert_eq!((&objects[1]["answer"], &objects[1]["bytes"]), (&json!("keepalive2_ack"), &json!(0)));
+    }
+}
+
+#[test]
+fn no_answer_is_status_1() {
+    let dumb = Daemon { keepalives: false, ..Daemon::new(EntityType::OSD) }.listen();
+    let output = cephwire(&["ping", "-f", "json", "-t", "3", &format!("v2:{dumb}")]);
+    let objects = objects(&output);
+    assert_eq!(status(&output), 1, "{objects:?}");
+    assert_eq!((&objects[1]["seq"], &objects[1]["answer"]), (&json!(1), &json!(null)));
+    assert_eq!(objects[2]["summary"], json!({ "sent": 1, "received": 0 }));
+
+    let output = cephwire(&["ping", &format!("v2:{}", closed_port())]);
+    assert_eq!(status(&output), 1);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("refused"));
+}
+
+#[test]
+fn the_other_version_is_tried_too() {
+    let old = OldDaemon { nonce: 0, version: 24, methods: vec![method::NONE] }.listen();
+    // Without prefix: v2 first, which this one does not speak.
+    let output = cephwire(&["ping", &old.to_string()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("other-version") && text.contains("msgr 1"), "{text}");
+    let output = cephwire(&["ping", "--try", "v2", &old.to_string()]);
+    assert_eq!(status(&output), 1);
+}
