@@ -113,6 +113,8 @@ pub(crate) enum Frame {
 pub(crate) struct Announced {
     /// Nothing where the header is not verified yet: such a message goes into the decoder's own memory.
     pub(crate) tid: Option<u64>,
+    /// Where in a page its data would like to begin; known where the tid is.
+    pub(crate) data_off: u16,
     /// The bytes of its payload, as they stand on the wire.
     pub(crate) len: u64,
 }
@@ -271,7 +273,9 @@ impl Connection {
                     v1::Progress::More => return Ok(Progress::More),
                     v1::Progress::Announced(v1::Announcement { header, lengths, .. }) => {
                         let len = lengths.iter().copied().map(u64::from).sum();
-                        let Some(room) = room(Announced { tid: Some(header.tid), len }) else {
+                        let Some(room) =
+                            room(Announced { tid: Some(header.tid), data_off: header.data_off, len })
+                        else {
                             return Ok(Progress::Full);
                         };
                         decoder.proceed(room);
@@ -294,8 +298,12 @@ impl Connection {
                         }
                         // The first segment is the header.
                         let len = announced.lengths.iter().skip(1).copied().map(u64::from).sum();
-                        let tid = announced.message.map(|(_, header)| header.tid);
-                        let Some(room) = room(Announced { tid, len }) else { return Ok(Progress::Full) };
+                        let header = announced.message.map(|(_, header)| header);
+                        let tid = header.map(|header| header.tid);
+                        let data_off = header.map_or(0, |header| header.data_off);
+                        let Some(room) = room(Announced { tid, data_off, len }) else {
+                            return Ok(Progress::Full);
+                        };
                         decoder.proceed(room);
                     }
                     v2::Progress::Announced(_) => decoder.proceed(Room::Own),

@@ -43,7 +43,8 @@ pub enum Event {
         /// The effective features.
         features: Features,
     },
-    /// What the session delivered and was not dispatched yet is void: throw it away.
+    /// What the session delivered and was not dispatched yet is void: throw it away. Comes before each `Reset` and
+    /// `RemoteReset`, and is the last event of a session that is closed silently.
     Discard,
     /// The session has ended; this is its last event.
     Reset(Option<Error>),

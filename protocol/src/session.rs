@@ -147,12 +147,12 @@ enum Accepted {
 }
 
 impl Session {
-    /// A session with the peer at `to`, of type `kind`: it dials at once.
+    /// A session with the peer at `to`, of type `kind`: it dials at once, the first address of v1 or v2.
     #[must_use]
     pub fn outgoing(local: Arc<Local>, kind: EntityType, to: AddrVec, now: Instant) -> Self {
-        // Prefers v2, as Ceph does.
-        let v2 = to.0.iter().find(|addr| matches!(addr.kind, AddrType::MSGR2 | AddrType::ANY));
-        let target = v2.or_else(|| to.0.first()).copied().unwrap_or_default();
+        // The first that names a version, whichever that is; what names none is taken for v2 (Ceph would not dial it).
+        let named = to.0.iter().find(|addr| matches!(addr.kind, AddrType::MSGR2 | AddrType::LEGACY));
+        let target = named.or_else(|| to.0.first()).copied().unwrap_or_default();
         let version = if target.kind == AddrType::LEGACY { Version::V1 } else { Version::V2 };
         let policy = local.policy(kind);
         let mut this = Self::new(local, version, policy, now);
@@ -342,11 +342,10 @@ impl Session {
         self.policy.lossy = true;
     }
 
-    /// Ends it now: queues are dropped, the peer sees the connection close. With `announce`, the application's
-    /// own event queue is told too.
+    /// Ends it now: queues are dropped, the peer sees the connection close. What was delivered and not dispatched is
+    /// void ([`Event::Discard`]). With `announce`, the application's own event queue is told too.
     pub fn close(&mut self, announce: bool) {
-        self.announced &= announce;
-        self.end(None);
+        self.finish(None, announce);
     }
 
     /// Lends memory for the data of the message with this tid. It comes back as that message's data, if it fits.

@@ -361,7 +361,7 @@ fn row_23_close() {
     script.send(&Frame::Close);
     script.expect_closed();
     assert!(host.with(session, |session| session.is_closed()));
-    assert_eq!(told(&host, session), ["open Server"]);
+    assert_eq!(told(&host, session), ["open Server", "discard"]);
     assert_eq!(greeted(&host, LARGER).tag(2, 1), Tag::ResetSession);
 }
 

@@ -419,12 +419,14 @@ fn the_own_address() {
     }
 }
 
-/// §11: the entry of type 2 is dialed, wherever it stands; "any" is v2 if it was asked for.
+/// Messenger spec §4.1, step 5: the first address of v1 or v2, whichever it is; "any" is v2 if nothing else was asked
+/// for. (§11 has it that v2 comes first wherever it stands: Ceph's `create_connect` does not look that far.)
 #[test]
 fn what_is_dialed() {
     for (to, target) in [
         ("v2:10.0.0.2:6800/2,v1:10.0.0.2:6801/2", "v2:10.0.0.2:6800/2"),
-        ("v1:10.0.0.2:6801/2,v2:10.0.0.2:6800/2", "v2:10.0.0.2:6800/2"),
+        ("v1:10.0.0.2:6801/2,v2:10.0.0.2:6800/2", "v1:10.0.0.2:6801/2"),
+        ("any:10.0.0.2:6802/2,v2:10.0.0.2:6800/2", "v2:10.0.0.2:6800/2"),
         ("any:10.0.0.2:6800/2", "any:10.0.0.2:6800/2"),
         ("v1:10.0.0.2:6801/2", "v1:10.0.0.2:6801/2"),
     ] {

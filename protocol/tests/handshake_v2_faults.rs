@@ -250,6 +250,8 @@ fn idle() {
         peer.send(&Frame::Keepalive2(Timestamp::default()));
         host.advance(Duration::from_secs(899));
         assert!(!peer.is_closed());
+        // What this side sends does not count.
+        host.with(0, |session| session.keepalive());
         host.advance(Duration::from_secs(1));
         assert!(peer.is_closed());
         assert_eq!(after(&host, 0), expected);

@@ -115,8 +115,13 @@ impl Session {
         self.keepalive_answer = None;
     }
 
-    /// It is over.
+    /// It is over, and the application is told.
     pub(super) fn end(&mut self, error: Option<Error>) {
+        self.finish(error, true);
+    }
+
+    /// It is over. What waits for dispatch goes in any case; the application is told if `announce` says so.
+    pub(super) fn finish(&mut self, error: Option<Error>, announce: bool) {
         if self.state == State::Closed {
             return;
         }
@@ -126,7 +131,9 @@ impl Session {
         self.retire();
         if self.announced {
             self.events.push_back(Event::Discard);
-            self.events.push_back(Event::Reset(error));
+            if announce {
+                self.events.push_back(Event::Reset(error));
+            }
         } else if let Some(error) = error {
             self.events.push_back(Event::Rejected(error));
         }

@@ -49,8 +49,7 @@ impl Session {
         let occupied = existing.is_some();
         if let Some(other) = existing.take_if(|existing| existing.version != self.version) {
             // A session of the other version is marked down.
-            other.announced = false;
-            other.end(None);
+            other.finish(None, false);
         }
         let (own, peer) = self.race_addrs();
         let newcomer = Newcomer {

@@ -28,7 +28,7 @@ impl Session {
                     return None;
                 }
                 let posted = announced.tid.and_then(|tid| posted.remove(&tid));
-                Some(posted.map_or(Room::Own, Room::Posted))
+                Some(posted.map_or(Room::Aligned(announced.data_off), Room::Posted))
             };
             let next = conn.next(local, &mut room);
             if paused && !admission.is_waiting() {

@@ -1,4 +1,5 @@
-//! Do throttles, counters, injected faults and addresses do what Ceph's messenger does? Does its dump read the same?
+//! Do throttles, counters, injected faults and addresses do what Ceph's messenger does? Does data land where
+//! it is wanted, and does the dump read the same?
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@ mod counters;
 #[cfg(feature = "serde")]
 mod dump;
 mod injected;
+mod memory;
 mod pair;
 mod table;
 mod throttles;
