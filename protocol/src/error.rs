@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::auth::Reason;
 use cephwire_codec::{Exhausted, Features, Malformed, MsgrFeatures, Unencodable};
 
 /// What went wrong on a connection. Most errors are *faults*: the session's policy says whether it tries again.
@@ -144,6 +145,15 @@ pub struct Denied {
     pub allowed_modes: Vec<u32>,
     /// Whether no other attempt can help.
     pub is_final: bool,
+    /// What exactly did not convince, where that is known: on the side that was not convinced.
+    pub reason: Option<Box<Reason>>,
+}
+
+/// This side is not convinced.
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Self { result: reason.errno(), reason: Some(Box::new(reason)), ..Self::default() }
+    }
 }
 
 impl std::error::Error for Denied {}
@@ -158,6 +168,9 @@ impl fmt::Display for Denied {
                 .collect();
             names.join(", ")
         };
+        if let Some(reason) = &self.reason {
+            return write!(f, "not authenticated: {reason}");
+        }
         write!(
             f,
             "peer allows methods [{}], modes [{}]; we offered [{}] with [{}] (error {})",

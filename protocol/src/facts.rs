@@ -10,6 +10,7 @@ use cephwire_codec::v2::{Banner, Method, Revision};
 use cephwire_codec::{AddrVec, EntityAddr, EntityName, Features, MsgrFeatures, Side};
 
 use crate::Error;
+use crate::auth::{Entity, Reason};
 use crate::connection::Version;
 
 /// What is known of a connection and of who is at its other end. What is not known (yet) is `None`, empty or 0.
@@ -45,7 +46,9 @@ pub struct Facts {
     /// The peer, as it introduced itself. Its number is −1 while it is not known.
     pub peer: EntityName,
     /// Accepting: who the peer is as authentication has it, where the method says so.
-    pub authenticated: Option<EntityName>,
+    pub authenticated: Option<Entity>,
+    /// Accepting: why authentication did not convince, the last time.
+    pub refused: Option<Reason>,
     /// The client's id in the cluster: this side's when it dials v2, the peer's when it accepts.
     pub global_id: Option<u64>,
     /// Accepting: what the peer may do, in the encoding of its type; empty where the method does not say.
@@ -116,6 +119,7 @@ impl Facts {
             compression: None,
             peer: EntityName { num: -1, ..EntityName::default() },
             authenticated: None,
+            refused: None,
             global_id: None,
             caps: Bytes::new(),
             addrs: AddrVec::default(),

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cephwire_codec::v2::{Method, mode};
+use cephwire_codec::v2::Method;
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Limits, Timestamp};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Modes};
 use crate::event::LinkId;
 use crate::inject::{Injector, Settings};
 use crate::policy::{Policies, Policy};
@@ -28,8 +28,8 @@ pub struct Options {
     pub initial_backoff: Duration,
     /// The longest pause, and the one after WAIT (`ms_max_backoff`).
     pub max_backoff: Duration,
-    /// Connection modes, the best first: what is offered, and what is allowed.
-    pub modes: Vec<u32>,
+    /// Connection modes, by who the peer is: what is offered, and what is allowed (`ms_*_mode`).
+    pub modes: Modes,
     /// Limits of an open connection.
     pub limits: Limits,
     /// Limits of a peer that is not authenticated.
@@ -65,7 +65,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(900),
             initial_backoff: Duration::from_millis(200),
             max_backoff: Duration::from_secs(15),
-            modes: vec![mode::CRC],
+            modes: Modes::default(),
             limits: Limits::default(),
             limits_before: Limits {
                 front: small,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cephwire_protocol::auth::{Answer, Auth, Client, Server};
+use cephwire_protocol::auth::{Answer, Auth, Client, Entity, Peer, Request, Server};
 use cephwire_protocol::codec::v1::{self, Expect, Tag};
 use cephwire_protocol::codec::v2::{
     AuthBadMethod, AuthDone, Banner, CompressionDone, Frame, Method, Revision, method, mode,
@@ -32,20 +32,20 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Known(Stepwise);
 
 impl Auth for Known {
-    fn client(&self, peer: EntityType) -> Box<dyn Client> {
+    fn client(&self, peer: &Peer) -> Box<dyn Client> {
         self.0.client(peer)
     }
 
-    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
+    fn server(&self, _peer: &Peer) -> Box<dyn Server> {
         Box::new(Self(self.0.clone()))
     }
 }
 
 impl Server for Known {
-    fn request(&mut self, method: u32, payload: &[u8]) -> Answer {
-        match self.0.request(method, payload) {
+    fn request(&mut self, request: &Request<'_>) -> Answer {
+        match self.0.request(request) {
             Answer::Done { payload, secrets, .. } => {
-                let name = Some(EntityName::new(EntityType::OSD, 5));
+                let name = Some(Entity::new(EntityType::OSD, "5"));
                 Answer::Done { name, global_id: 4107, caps: CAPS, payload, secrets }
             }
             other => other,
@@ -175,7 +175,7 @@ fn v2_accepting() {
     peer.send(&auth_request(method::CEPHX, &[mode::CRC]));
     let known = facts(&host, 0);
     assert_eq!((known.method, known.mode), (Some(method::CEPHX), Some(mode::CRC)));
-    assert_eq!((known.authenticated, known.global_id), (Some(osd(5)), Some(4107)));
+    assert_eq!((known.authenticated, known.global_id), (Some(osd(5).into()), Some(4107)));
     assert_eq!((known.caps, known.times.authenticated), (CAPS, None));
 
     let signed = tick(&host);
@@ -244,7 +244,7 @@ fn v1_accepting() {
     assert_eq!(peer.read_reply().tag, Tag::Seq);
     let known = facts(&host, 0);
     assert_eq!((known.times.authenticated, known.times.open), (authenticated, None));
-    assert_eq!((known.method, known.authenticated), (Some(method::CEPHX), Some(osd(5))));
+    assert_eq!((known.method, known.authenticated), (Some(method::CEPHX), Some(osd(5).into())));
     assert_eq!((known.global_id, known.caps, known.peer), (Some(4107), CAPS, osd(5)));
     let opened = tick(&host);
     peer.read_seq();

@@ -75,7 +75,7 @@ fn begin(setup: Setup) -> (Host, Script<V2>) {
 }
 
 fn with_auth(auth: Stepwise) -> Setup {
-    let options = Options { modes: vec![mode::SECURE, mode::CRC], ..Options::default() };
+    let options = Options { modes: vec![mode::SECURE, mode::CRC].into(), ..Options::default() };
     Setup { auth: Arc::new(auth), options, ..Setup::default() }
 }
 

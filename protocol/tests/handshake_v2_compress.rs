@@ -181,7 +181,7 @@ fn wishes() {
 fn secure() {
     for compress_secure in [false, true] {
         let mut setup = setup(&[Method::SNAPPY]);
-        setup.options.modes = vec![mode::SECURE];
+        setup.options.modes = vec![mode::SECURE].into();
         setup.options.compress_secure = compress_secure;
         setup.auth = Arc::new(Stepwise { steps: 0, ..Stepwise::default() });
         let host = Host::new(setup);

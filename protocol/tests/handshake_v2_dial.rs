@@ -33,7 +33,7 @@ fn lossless() -> Setup {
 }
 
 fn with_auth(auth: Stepwise) -> Setup {
-    let options = Options { modes: vec![mode::SECURE, mode::CRC], ..Options::default() };
+    let options = Options { modes: vec![mode::SECURE, mode::CRC].into(), ..Options::default() };
     Setup { auth: Arc::new(auth), options, ..lossless() }
 }
 
@@ -242,14 +242,14 @@ fn other_methods() {
 fn downgrades() {
     let crc = |auth| {
         let mut setup = with_auth(auth);
-        setup.options.modes = vec![mode::CRC];
+        setup.options.modes = vec![mode::CRC].into();
         setup
     };
     let name = EntityName::new(EntityType::OSD, 1);
     let mut none = with_auth(Stepwise::default());
     none.auth = Arc::new(AllowAll { name });
     let mut strict = with_auth(Stepwise::default());
-    strict.options.modes = vec![mode::SECURE];
+    strict.options.modes = vec![mode::SECURE].into();
     for (what, setup, chosen) in [
         ("only crc offered", crc(Stepwise::default()), mode::SECURE),
         ("only secure offered", strict, mode::CRC),
@@ -267,7 +267,7 @@ fn downgrades() {
     }
     // Method none where only secure will do: it does not even ask.
     let mut setup = lossless();
-    setup.options.modes = vec![mode::SECURE];
+    setup.options.modes = vec![mode::SECURE].into();
     let (host, mut peer) = begin(setup);
     peer.greet(EntityType::OSD);
     peer.expect_closed();

@@ -41,7 +41,7 @@ impl Identity {
     pub(crate) fn local(&self) -> Arc<Local> {
         let options = Options {
             ready_timeout: self.timeout,
-            modes: vec![mode::SECURE, mode::CRC],
+            modes: vec![mode::SECURE, mode::CRC].into(),
             revision_1: self.revision_1,
             // To have the feature in the banner, so that the peer tells whether it would; nobody is asked to do it.
             compression: vec![Method::SNAPPY, Method::ZLIB, Method::ZSTD, Method::LZ4],

@@ -3,28 +3,62 @@
 //! The state machines know only these traits; a method brings its own steps, keys and secrets. They are
 //! step functions without I/O, as `AuthClient` and `AuthServer` are in Ceph (`src/auth/`). One
 //! [`Client`] lives as long as one dialed connection, one [`Server`] as long as one accepted one.
+//!
+//! | here | what |
+//! |---|---|
+//! | [`AllowAll`] | method "none" |
+//! | [`cephx`] | method "cephx": `ClientAuth`, `ServiceAuth`, `MonitorAuth` |
+//! | [`Choice`] | several methods, by Ceph's options for who must use which |
+//! | [`Modes`] | which connection modes are offered and allowed, by Ceph's options |
 
 use std::fmt;
 
 use bytes::Bytes;
-use cephwire_codec::{EntityName, EntityType, v1};
+use cephwire_codec::v2::method;
+use cephwire_codec::{EntityType, Features, Timestamp, v1};
 
+use crate::connection::Version;
 use crate::error::Denied;
 
 #[cfg(feature = "cephx")]
 pub mod cephx;
+mod choice;
+mod entity;
+mod modes;
 mod none;
 mod reason;
 
+pub use choice::{Choice, Methods};
+pub use entity::Entity;
+pub use modes::{Modes, UnknownNames};
 pub use none::AllowAll;
 pub use reason::Reason;
 
 /// Makes the two halves for each connection.
 pub trait Auth: Send + Sync + fmt::Debug {
-    /// For a connection dialed to a peer of this type.
-    fn client(&self, peer: EntityType) -> Box<dyn Client>;
-    /// For an accepted connection of a peer of this type.
-    fn server(&self, peer: EntityType) -> Box<dyn Server>;
+    /// For a dialed connection.
+    fn client(&self, peer: &Peer) -> Box<dyn Client>;
+    /// For an accepted connection.
+    fn server(&self, peer: &Peer) -> Box<dyn Server>;
+
+    /// v1, accepting: the features that a client must have which uses this method.
+    fn required_features(&self, _peer: EntityType, method: u32) -> Features {
+        // Ceph's default (`cephx_require_version` 2): who cannot be challenged may replay.
+        if method == method::CEPHX { Features::CEPHX_V2 } else { Features(0) }
+    }
+}
+
+/// With whom, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// This side's type.
+    pub own: EntityType,
+    /// The peer's type; accepting, as it says.
+    pub kind: EntityType,
+    /// What is spoken.
+    pub version: Version,
+    /// The wall clock: tickets end by it.
+    pub now: Timestamp,
 }
 
 /// The dialing side.
@@ -42,17 +76,24 @@ pub trait Client: Send {
     /// What came does not convince.
     fn more(&mut self, payload: &[u8]) -> Result<Bytes, Denied>;
 
-    /// Takes the server's last payload and checks it. In v1 it is called for every reply with an authorizer.
+    /// Takes the server's last payload and checks it. In v1 it is called for every reply with an authorizer; the mode
+    /// is [`mode::UNKNOWN`](cephwire_codec::v2::mode::UNKNOWN) there.
     ///
     /// # Errors
     /// It does not prove that the server knows the secret.
     fn done(&mut self, global_id: u64, mode: u32, payload: &[u8]) -> Result<Secrets, Denied>;
+
+    /// The server does not take what was sent: AUTH_BAD_METHOD with this error, or BADAUTHORIZER. Says whether dialing
+    /// again is no use.
+    fn refused(&mut self, _result: i32) -> bool {
+        true
+    }
 }
 
 /// The accepting side.
 pub trait Server: Send {
     /// The next payload of the client: what now?
-    fn request(&mut self, method: u32, payload: &[u8]) -> Answer;
+    fn request(&mut self, request: &Request<'_>) -> Answer;
     /// The methods it would take.
     fn methods(&self) -> Vec<u32>;
 }
@@ -66,6 +107,19 @@ pub struct Opening {
     pub payload: Bytes,
 }
 
+/// What a client says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: u32,
+    /// v2: the mode that the connection will have; `UNKNOWN` in v1.
+    pub mode: u32,
+    /// Whether it can be asked for more. In v1 only with CEPHX_V2.
+    pub can_be_challenged: bool,
+    /// What it says.
+    pub payload: &'a [u8],
+}
+
 /// What a server says to a payload.
 pub enum Answer {
     /// One more step is needed.
@@ -73,7 +127,7 @@ pub enum Answer {
     /// Convinced.
     Done {
         /// Who the client is, where the method says so.
-        name: Option<EntityName>,
+        name: Option<Entity>,
         /// The client's id in the cluster.
         global_id: u64,
         /// What the client may do, as the services of its type encode it; empty for none.
@@ -83,8 +137,8 @@ pub enum Answer {
         /// What both know now.
         secrets: Secrets,
     },
-    /// Not convinced: a negative errno.
-    Bad(i32),
+    /// Not convinced. The client is told the [errno](Reason::errno) alone.
+    Bad(Reason),
 }
 
 /// What both sides know when authentication is over. Nothing of it is ever printed.
@@ -94,7 +148,7 @@ pub struct Secrets {
     /// v2: what AUTH_SIGNATURE is over a transcript.
     pub sign_transcript: SignTranscript,
     /// v1: who signs messages, if they are signed.
-    pub signer: Option<Box<dyn v1::Signer>>,
+    pub signer: Option<MakeSigner>,
 }
 
 impl fmt::Debug for Secrets {
@@ -105,3 +159,6 @@ impl fmt::Debug for Secrets {
 
 /// Signs the bytes of a handshake: HMAC-SHA256 with the session key.
 pub type SignTranscript = Box<dyn Fn(&[u8]) -> [u8; 32] + Send>;
+
+/// Makes the signer of a connection's messages once its features are known: they decide what is signed.
+pub type MakeSigner = Box<dyn Fn(Features) -> Box<dyn v1::Signer> + Send>;

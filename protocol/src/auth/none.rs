@@ -1,10 +1,10 @@
 //! The method "none": everybody is who they say.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use cephwire_codec::EntityName;
 use cephwire_codec::v2::method;
-use cephwire_codec::{EntityName, EntityType};
 
-use super::{Answer, Auth, Client, Opening, Secrets, Server};
+use super::{Answer, Auth, Client, Entity, Opening, Peer, Reason, Request, Secrets, Server};
 use crate::error::Denied;
 
 /// Authenticates everybody, without secrets. Ceph: `src/auth/none/`.
@@ -15,11 +15,11 @@ pub struct AllowAll {
 }
 
 impl Auth for AllowAll {
-    fn client(&self, _peer: EntityType) -> Box<dyn Client> {
+    fn client(&self, _peer: &Peer) -> Box<dyn Client> {
         Box::new(Opener { name: self.name })
     }
 
-    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
+    fn server(&self, _peer: &Peer) -> Box<dyn Server> {
         Box::new(Acceptor)
     }
 }
@@ -36,10 +36,10 @@ impl Client for Opener {
             return Err(Denied { offered_methods, allowed_methods, is_final: true, ..Denied::default() });
         }
         // Mode byte 1, then the entity's name (type, id) and its global_id.
-        let id = if self.name.num < 0 { "admin".to_owned() } else { self.name.num.to_string() };
+        let Entity { kind, id } = self.name.into();
         let mut payload = BytesMut::new();
         payload.put_u8(1);
-        payload.put_u32_le(self.name.kind.0.into());
+        payload.put_u32_le(kind.0.into());
         payload.put_u32_le(id.len() as u32);
         payload.put_slice(id.as_bytes());
         payload.put_u64_le(0);
@@ -58,9 +58,9 @@ impl Client for Opener {
 struct Acceptor;
 
 impl Server for Acceptor {
-    fn request(&mut self, method: u32, _payload: &[u8]) -> Answer {
+    fn request(&mut self, request: &Request<'_>) -> Answer {
         // 0 is v1's way to send no authorizer.
-        if matches!(method, method::NONE | method::UNKNOWN) {
+        if matches!(request.method, method::NONE | method::UNKNOWN) {
             Answer::Done {
                 name: None,
                 global_id: 0,
@@ -69,7 +69,7 @@ impl Server for Acceptor {
                 secrets: no_secrets(),
             }
         } else {
-            Answer::Bad(-95)
+            Answer::Bad(Reason::Method { found: request.method })
         }
     }
 

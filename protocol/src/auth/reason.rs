@@ -183,12 +183,9 @@ pub enum Reason {
     /// Secure mode was agreed, and there is nothing to encrypt with.
     #[error("secure mode without a connection secret")]
     NoConnectionSecret,
-    /// Crc mode was agreed, and a connection secret came with it.
-    #[error("a connection secret of {len} bytes in crc mode")]
-    UselessSecret {
-        /// Its length.
-        len: u64,
-    },
+    /// A client shows no authorizer where one is due.
+    #[error("no authorizer")]
+    NoAuthorizer,
     /// The peer refused.
     #[error("refused with error {result}")]
     Refused {

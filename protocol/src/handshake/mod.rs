@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use cephwire_codec::{Chunks, EntityName, Features, Side, v1, v2};
+use cephwire_codec::{Chunks, Features, Side, v1, v2};
 
+use crate::auth::{Entity, MakeSigner, Peer};
 use crate::connection::{Frame, Version, Wire, name_of};
 use crate::error::{Error, Violation};
 use crate::facts::Facts;
@@ -152,10 +153,11 @@ impl Context<'_> {
     }
 
     /// v1: messages are signed from here on, both ways, if the footers have room for it.
-    fn set_signer(&mut self, signer: Option<Box<dyn v1::Signer>>) {
+    fn set_signer(&mut self, signer: Option<MakeSigner>) {
         if let Wire::V1 { encoder, signer: verifier, .. } = self.wire {
-            let has_room = self.facts.features.contains(Features::MSG_AUTH);
-            *verifier = signer.filter(|_| has_room).map(Arc::from);
+            let features = self.facts.features;
+            let signer = signer.filter(|_| features.contains(Features::MSG_AUTH));
+            *verifier = signer.map(|make| Arc::from(make(features)));
             let shared = verifier.clone().map(|signer| Box::new(SharedSigner(signer)) as Box<dyn v1::Signer>);
             encoder.set_signer(shared);
         }
@@ -194,11 +196,22 @@ impl Context<'_> {
         }
     }
 
+    /// With whom, for authentication.
+    fn peer(&self) -> Peer {
+        let (own, kind) = (self.local.name().kind, self.facts.peer.kind);
+        Peer { own, kind, version: self.facts.version, now: self.local.wall_clock() }
+    }
+
+    /// v2: the modes that are offered to this peer, or allowed for it.
+    fn modes(&self) -> &[u32] {
+        self.local.options.modes.of(self.local.name().kind, self.facts.peer.kind)
+    }
+
     /// Accepting: what authentication says of the client.
-    fn authenticated(&mut self, name: Option<EntityName>, global_id: u64, caps: Bytes) {
+    fn authenticated(&mut self, name: Option<Entity>, global_id: u64, caps: Bytes) {
         let facts = &mut *self.facts;
-        if let Some(name) = name {
-            facts.peer.num = name.num;
+        if let Some(num) = name.as_ref().and_then(|name| name.num(global_id)) {
+            facts.peer.num = num;
         }
         (facts.authenticated, facts.global_id, facts.caps) = (name, Some(global_id), caps);
     }

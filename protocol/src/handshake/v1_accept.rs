@@ -4,11 +4,11 @@ use std::fmt;
 
 use bytes::Bytes;
 use cephwire_codec::v1::{CONNECT_LOSSY, Connect, ConnectReply, Expect, Frame, Tag};
-use cephwire_codec::v2::method;
-use cephwire_codec::{AddrType, EntityAddr, EntityType, Features, v1};
+use cephwire_codec::v2::{method, mode};
+use cephwire_codec::{AddrType, EntityAddr, EntityType, Features};
 
 use super::{Answer, Context, Handshake, Next, Opened, Step};
-use crate::auth::{self, Server};
+use crate::auth::{self, MakeSigner, Server};
 use crate::error::Error;
 use crate::resume::{Claim, Reply};
 
@@ -19,7 +19,7 @@ pub(crate) struct State {
     connect: Connect,
     /// What the authorizer's verification had to say to the client.
     reply: Bytes,
-    signer: Option<Box<dyn v1::Signer>>,
+    signer: Option<MakeSigner>,
     /// How often the client connected to this session.
     rounds: u32,
 }
@@ -112,10 +112,8 @@ impl State {
             return self.refuse(Tag::BadProtoVer, context);
         }
         let policy = &mut *context.policy;
-        if connect.authorizer_protocol == method::CEPHX {
-            // Ceph's default (`cephx_require_version` 2): who cannot be challenged may replay.
-            policy.features_required = policy.features_required.union(Features::CEPHX_V2);
-        }
+        let by_method = context.local.auth().required_features(kind, connect.authorizer_protocol);
+        policy.features_required = policy.features_required.union(by_method);
         let missing = policy.features_required.0 & !connect.features.0;
         if missing != 0 {
             return self.refuse(Tag::Features, context);
@@ -126,13 +124,23 @@ impl State {
             if connect.authorizer.is_empty() { method::UNKNOWN } else { connect.authorizer_protocol };
         context.facts.method = Some(method);
         if own != EntityType::MON || kind == EntityType::MON || method != method::UNKNOWN {
-            let auth = self.auth.get_or_insert_with(|| context.local.auth().server(kind));
-            match auth.request(method, &connect.authorizer) {
+            let peer = context.peer();
+            let auth = self.auth.get_or_insert_with(|| context.local.auth().server(&peer));
+            let request = auth::Request {
+                method,
+                mode: mode::UNKNOWN,
+                can_be_challenged: connect.features.contains(Features::CEPHX_V2),
+                payload: &connect.authorizer,
+            };
+            match auth.request(&request) {
                 auth::Answer::More(challenge) => {
                     self.reply = challenge;
                     return self.refuse(Tag::ChallengeAuthorizer, context);
                 }
-                auth::Answer::Bad(_) => return self.refuse(Tag::BadAuthorizer, context),
+                auth::Answer::Bad(reason) => {
+                    context.facts.refused = Some(reason);
+                    return self.refuse(Tag::BadAuthorizer, context);
+                }
                 auth::Answer::Done { payload, secrets, name, global_id, caps } => {
                     self.reply = payload;
                     self.signer = secrets.signer;

@@ -99,7 +99,7 @@ impl State {
         // Only monitors show an authorizer to monitors; all others authenticate by messages there.
         let shows = context.facts.peer.kind != EntityType::MON || own == EntityType::MON;
         if shows && self.authorizer.is_none() {
-            let mut auth = context.local.auth().client(context.facts.peer.kind);
+            let mut auth = context.local.auth().client(&context.peer());
             self.authorizer = auth.open(&[])?;
             self.auth = self.authorizer.is_some().then_some(auth);
         }
@@ -215,8 +215,12 @@ impl State {
                 Err(Incompatible::ProtocolVersion { theirs, ours }.into())
             }
             Tag::BadAuthorizer => {
-                let offered_methods = vec![self.sent.authorizer_protocol];
-                Err(Denied { offered_methods, result: -13, ..Denied::default() }.into())
+                let (offered_methods, result) = (vec![self.sent.authorizer_protocol], -13);
+                // Only v2 says which methods it would take: v1 tries again, as Ceph does.
+                if let Some(auth) = &mut self.auth {
+                    auth.refused(result);
+                }
+                Err(Denied { offered_methods, result, ..Denied::default() }.into())
             }
             other => Err(context.violation(self.phase(), &other, "a reply")),
         }

@@ -72,7 +72,7 @@ impl State {
                 context.facts.peer.kind = hello.entity_type;
                 context.facts.seen_as = Some(hello.peer_addr);
                 *context.policy = context.local.policy(hello.entity_type);
-                let server = context.local.auth().server(hello.entity_type);
+                let server = context.local.auth().server(&context.peer());
                 next(Self::Auth(transcript, server), Step::Quiet)
             }
             (Self::Auth(transcript, server), Frame::AuthRequest(request)) => {
@@ -150,9 +150,7 @@ fn requested(
     transcript.hear(context)?;
     context.facts.method = Some(request.method);
     let none = request.method == cephwire_codec::v2::method::NONE;
-    let allowed = |candidate: &u32| {
-        context.local.options.modes.contains(candidate) && !(none && *candidate != mode::CRC)
-    };
+    let allowed = |candidate: &u32| context.modes().contains(candidate) && !(none && *candidate != mode::CRC);
     // The client's order wins; modes that nobody knows are skipped.
     let chosen = request.preferred_modes.iter().copied().find(allowed);
     match chosen.filter(|_| server.methods().contains(&request.method)) {
@@ -168,7 +166,7 @@ fn requested(
 }
 
 fn refusal(server: &dyn Server, method: u32, result: i32, context: &Context<'_>) -> Frame {
-    let allowed_modes = context.local.options.modes.clone();
+    let allowed_modes = context.modes().to_vec();
     Frame::AuthBadMethod(AuthBadMethod { method, result, allowed_methods: server.methods(), allowed_modes })
 }
 
@@ -182,15 +180,16 @@ fn answer_auth(
     context: &mut Context<'_>,
 ) -> Next {
     transcript.hear(context)?;
-    match server.request(method, payload) {
+    match server.request(&auth::Request { method, mode: chosen, can_be_challenged: true, payload }) {
         auth::Answer::More(reply) => {
             transcript.put(&Frame::AuthReplyMore(reply), context)?;
             next(State::More(transcript, server, method, chosen), Step::Quiet)
         }
         // A monitor without quorum: the client shall look for another one. Ceph hangs up without a word.
-        auth::Answer::Bad(BUSY) => Err(Denied { result: BUSY, ..Denied::default() }.into()),
-        auth::Answer::Bad(result) => {
-            transcript.put(&refusal(&*server, method, result, context), context)?;
+        auth::Answer::Bad(reason) if reason.errno() == BUSY => Err(Denied::from(reason).into()),
+        auth::Answer::Bad(reason) => {
+            transcript.put(&refusal(&*server, method, reason.errno(), context), context)?;
+            context.facts.refused = Some(reason);
             // After a step it goes on waiting for the next one, as Ceph does: the client dials again.
             let state = if more {
                 State::More(transcript, server, method, chosen)

@@ -87,15 +87,16 @@ impl State {
                     context.local.learn_addr(ip);
                 }
                 context.facts.seen_as = Some(hello.peer_addr);
-                let client = context.local.auth().client(expected);
+                let client = context.local.auth().client(&context.peer());
                 request(transcript, client, None, context)
             }
-            (Self::Auth(transcript, client, offer), Frame::AuthBadMethod(refusal)) => {
+            (Self::Auth(transcript, mut client, offer), Frame::AuthBadMethod(refusal)) => {
+                let is_final = client.refused(refusal.result);
                 let denied = Denied {
                     result: refusal.result,
                     allowed_methods: refusal.allowed_methods,
                     allowed_modes: refusal.allowed_modes,
-                    is_final: true,
+                    is_final,
                     ..offer.denied()
                 };
                 // After a step the server goes on waiting for the next one, and takes no other method.
@@ -245,8 +246,8 @@ fn request(
     };
     // Without a secret there is nothing to encrypt with.
     let none = opening.method == cephwire_codec::v2::method::NONE;
-    let modes = &context.local.options.modes;
-    let modes: Vec<u32> = modes.iter().copied().filter(|mode| !none || *mode == mode::CRC).collect();
+    let modes: Vec<u32> =
+        context.modes().iter().copied().filter(|mode| !none || *mode == mode::CRC).collect();
     let mut tried = refused.map(|refused| refused.offered_methods).unwrap_or_default();
     tried.push(opening.method);
     let offer = Offer { method: opening.method, modes, tried, more: false };

@@ -20,6 +20,7 @@ impl Session {
             return;
         }
         self.stats.faults += 1;
+        let error = self.explained(error);
         self.failed(&error);
         if error.is_final() {
             return self.end(Some(error));

@@ -7,7 +7,7 @@ use cephwire_codec::Side;
 
 use super::Session;
 use crate::connection::Connection;
-use crate::error::Error;
+use crate::error::{Denied, Error};
 use crate::facts::{Facts, Failure};
 
 impl Session {
@@ -75,6 +75,16 @@ impl Session {
     pub(super) fn remember(&mut self, conn: Connection) {
         let phase = conn.phase();
         self.last = Some(Box::new(Facts { phase, ..conn.facts }));
+    }
+
+    /// A client that is refused goes away: that it was refused tells more than that it went.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        let conn = self.conn.as_ref().filter(|conn| !conn.is_open());
+        let reason = conn.and_then(|conn| conn.facts.refused.clone());
+        match (reason, error) {
+            (Some(reason), Error::Closed { .. } | Error::TimedOut { .. }) => Denied::from(reason).into(),
+            (_, error) => error,
+        }
     }
 
     pub(super) fn failed(&mut self, error: &Error) {

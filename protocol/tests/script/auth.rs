@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use cephwire_protocol::Denied;
-use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Secrets, Server};
-use cephwire_protocol::codec::EntityType;
+use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Peer, Reason, Request, Secrets, Server};
 
 /// Both halves of it.
 #[derive(Clone, Debug)]
@@ -28,11 +27,11 @@ impl Default for Stepwise {
 }
 
 impl Auth for Stepwise {
-    fn client(&self, _peer: EntityType) -> Box<dyn Client> {
+    fn client(&self, _peer: &Peer) -> Box<dyn Client> {
         Box::new(self.clone())
     }
 
-    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
+    fn server(&self, _peer: &Peer) -> Box<dyn Server> {
         Box::new(self.clone())
     }
 }
@@ -55,13 +54,13 @@ impl Client for Stepwise {
 }
 
 impl Server for Stepwise {
-    fn request(&mut self, _method: u32, _payload: &[u8]) -> Answer {
+    fn request(&mut self, _request: &Request<'_>) -> Answer {
         if let Some(left) = self.steps.checked_sub(1) {
             self.steps = left;
             return Answer::More(vec![0; self.payload].into());
         }
         if self.result != 0 {
-            return Answer::Bad(self.result);
+            return Answer::Bad(Reason::Refused { result: self.result });
         }
         Answer::Done {
             name: None,

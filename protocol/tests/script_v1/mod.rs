@@ -5,7 +5,9 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "tests")]
 
 use bytes::{Buf, Bytes};
-use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Secrets, Server};
+use cephwire_protocol::auth::{
+    Answer, Auth, Client, MakeSigner, Opening, Peer, Reason, Request, Secrets, Server,
+};
 use cephwire_protocol::codec::v1::{
     Connect, ConnectReply, Expect, Frame, Framing, MessageFrame, Signed, Signer, Tag,
 };
@@ -236,11 +238,11 @@ pub(crate) const CHALLENGE: &[u8] = b"challenge";
 pub(crate) const PROOF: &[u8] = b"nonce + 1";
 
 impl Auth for Key {
-    fn client(&self, _peer: EntityType) -> Box<dyn Client> {
+    fn client(&self, _peer: &Peer) -> Box<dyn Client> {
         Box::new(Prover(*self))
     }
 
-    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
+    fn server(&self, _peer: &Peer) -> Box<dyn Server> {
         Box::new(Checker { key: *self, challenged: false })
     }
 }
@@ -267,9 +269,10 @@ struct Checker {
 }
 
 impl Server for Checker {
-    fn request(&mut self, method: u32, payload: &[u8]) -> Answer {
-        if method != method::CEPHX || (payload != TICKET && payload != ANSWER) {
-            return Answer::Bad(-13);
+    fn request(&mut self, request: &Request<'_>) -> Answer {
+        let payload = request.payload;
+        if request.method != method::CEPHX || (payload != TICKET && payload != ANSWER) {
+            return Answer::Bad(Reason::Refused { result: -13 });
         }
         if self.key.challenges && (payload != ANSWER || !self.challenged) {
             self.challenged = true;
@@ -286,7 +289,7 @@ impl Server for Checker {
 
 impl Key {
     fn secrets(self) -> Secrets {
-        let signer = self.signs.then(|| Box::new(Sum) as Box<dyn Signer>);
+        let signer = self.signs.then(|| Box::new(|_| Box::new(Sum) as Box<dyn Signer>) as MakeSigner);
         Secrets { connection_secret: Box::default(), sign_transcript: Box::new(|_| [0; 32]), signer }
     }
 }

@@ -18,9 +18,8 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use super::entity::Entity;
 use super::key::CryptoKey;
-use crate::auth::Reason;
+use crate::auth::{Entity, Reason};
 
 /// The longest text that is read.
 const TEXT_MOST: usize = 8 << 20;

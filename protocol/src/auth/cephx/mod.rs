@@ -35,7 +35,6 @@
 
 pub mod authorizer;
 pub mod cipher;
-mod entity;
 mod key;
 mod keyring;
 pub mod monitor;
@@ -45,8 +44,8 @@ mod sign;
 pub mod ticket;
 mod wire;
 
+pub use super::Entity;
 pub use authorizer::Authorizer;
-pub use entity::Entity;
 pub use key::{CryptoKey, KeyType, KeyTypes};
 pub use keyring::{Entry, Keyring};
 pub use random::Random;

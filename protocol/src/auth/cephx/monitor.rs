@@ -21,13 +21,12 @@ use zeroize::Zeroizing;
 
 use super::authorizer::Authorizer;
 use super::cipher::Usage;
-use super::entity::Entity;
 use super::key::CryptoKey;
 use super::random::Random;
 use super::rotating::RotatingSecrets;
 use super::ticket::{Ticket, TicketBlob, TicketReply};
-use super::wire::{Reader, put_blob};
-use crate::auth::Reason;
+use super::wire::{Reader, put_blob, put_entity, read_entity};
+use crate::auth::{Entity, Reason};
 
 /// The first byte of a client's first payload to a monitor in v2; Ceph takes 10 to 19.
 pub const MODE_MON: u8 = 10;
@@ -75,7 +74,7 @@ impl Introduction {
             10..=19 => None,
             found => return Err(reader.value("mode", found.into(), "1 or 10")),
         };
-        let this = Self { methods, name: Entity::read(&mut reader)?, global_id: reader.u64("global_id")? };
+        let this = Self { methods, name: read_entity(&mut reader)?, global_id: reader.u64("global_id")? };
         reader.end()?;
         Ok(this)
     }
@@ -92,7 +91,7 @@ impl Introduction {
                 methods.iter().for_each(|method| out.put_u32_le(*method));
             }
         }
-        self.name.put(&mut out);
+        put_entity(&mut out, &self.name);
         out.put_u64_le(self.global_id);
         out
     }

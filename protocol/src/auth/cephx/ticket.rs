@@ -21,11 +21,10 @@ use cephwire_codec::Timestamp;
 use zeroize::Zeroizing;
 
 use super::cipher::Usage;
-use super::entity::Entity;
 use super::key::CryptoKey;
 use super::random::Random;
-use super::wire::{Reader, put_blob, put_time};
-use crate::auth::Reason;
+use super::wire::{Reader, put_blob, put_entity, put_time, read_entity};
+use crate::auth::{Entity, Reason};
 
 /// The number of a key that is no rotating one: the service's own. Monitors use it among themselves.
 pub const OWN_SECRET: u64 = u64::MAX;
@@ -159,7 +158,7 @@ impl TicketInfo {
         let version = reader.version("version")?;
         reader.version("AuthTicket version")?;
         let ticket = AuthTicket {
-            name: Entity::read(&mut reader)?,
+            name: read_entity(&mut reader)?,
             global_id: reader.u64("global_id")?,
             auid: reader.u64("auid")?,
             created: reader.time("created")?,
@@ -184,7 +183,7 @@ impl TicketInfo {
             Zeroizing::new(Vec::with_capacity(160 + self.ticket.name.id.len() + self.ticket.caps.blob.len()));
         out.put_u8(1);
         out.put_u8(2);
-        self.ticket.name.put(&mut out);
+        put_entity(&mut out, &self.ticket.name);
         out.put_u64_le(self.ticket.global_id);
         out.put_u64_le(self.ticket.auid);
         put_time(&mut out, self.ticket.created);

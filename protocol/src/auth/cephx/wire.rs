@@ -4,9 +4,10 @@
 //! place; no length is believed before the bytes are there and the limit is kept.
 
 use bytes::BufMut;
-use cephwire_codec::Timestamp;
+use cephwire_codec::{EntityType, Timestamp};
 
-use crate::auth::Reason;
+use crate::auth::entity::ID_MOST;
+use crate::auth::{Entity, Reason};
 
 /// The rest of a structure.
 #[derive(Clone, Debug)]
@@ -125,6 +126,18 @@ pub(super) fn put_blob(out: &mut Vec<u8>, blob: &[u8]) {
 
 pub(super) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     out.put_slice(&time.to_bytes());
+}
+
+/// An entity's name: `u32` type, `string` id.
+pub(super) fn read_entity(reader: &mut Reader<'_>) -> Result<Entity, Reason> {
+    let kind = reader.u32("entity type")?;
+    let kind = u8::try_from(kind).map_err(|_| reader.value("entity type", kind.into(), "one byte"))?;
+    Ok(Entity::new(EntityType(kind), reader.string("entity id", ID_MOST)?))
+}
+
+pub(super) fn put_entity(out: &mut Vec<u8>, entity: &Entity) {
+    out.put_u32_le(entity.kind.0.into());
+    put_blob(out, entity.id.as_bytes());
 }
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::BufMut;
-use cephwire_codec::EntityType;
+use cephwire_codec::{EntityName, EntityType};
 
-use super::wire::{Reader, put_blob};
-use crate::auth::Reason;
+use super::Reason;
 
-/// The longest id that is read.
-const ID_MOST: u32 = 256;
+/// The longest id.
+pub(crate) const ID_MOST: u32 = 256;
 
 /// The name of who has a key: `client.admin`, `osd.3`, `mon.`. On the wire `u32` type, `string` id.
 ///
-/// Not the name that messages bear ([`cephwire_codec::EntityName`]): that one is a number.
+/// Not the name that messages bear ([`EntityName`]): that one is a number.
 ///
 /// Ceph: `EntityName` in `src/common/entity_name.h`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,16 +36,21 @@ impl Entity {
         Self::new(EntityType::MON, "")
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Reason> {
-        let kind = reader.u32("entity type")?;
-        let kind = u8::try_from(kind).map_err(|_| reader.value("entity type", kind.into(), "one byte"))?;
-        let id = reader.string("entity id", ID_MOST)?.to_owned();
-        Ok(Self { kind: EntityType(kind), id })
+    /// The number by which messages name it: a daemon's own, or for a client its global_id.
+    #[must_use]
+    pub fn num(&self, global_id: u64) -> Option<i64> {
+        match self.kind {
+            EntityType::CLIENT => i64::try_from(global_id).ok().filter(|num| *num != 0),
+            _ => self.id.parse().ok().filter(|num| *num >= 0),
+        }
     }
+}
 
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.put_u32_le(self.kind.0.into());
-        put_blob(out, self.id.as_bytes());
+/// A daemon's name; a client whose number is not known is `client.admin`.
+impl From<EntityName> for Entity {
+    fn from(name: EntityName) -> Self {
+        let id = if name.num < 0 { "admin".to_owned() } else { name.num.to_string() };
+        Self { kind: name.kind, id }
     }
 }
 
