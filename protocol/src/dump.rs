@@ -17,6 +17,7 @@ use cephwire_codec::v2::{Revision, mode};
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Side};
 use serde::Serialize;
 
+use crate::auth::Entity;
 use crate::connection::Version;
 use crate::local::Local;
 use crate::loopback::Loopback;
@@ -294,9 +295,9 @@ impl From<EntityName> for NameDump {
     }
 }
 
-impl From<EntityName> for EntityNameDump {
-    fn from(name: EntityName) -> Self {
-        Self { kind: name.kind.0, id: name.num.to_string() }
+impl From<Entity> for EntityNameDump {
+    fn from(Entity { kind, id }: Entity) -> Self {
+        Self { kind: kind.0, id }
     }
 }
 

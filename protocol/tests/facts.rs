@@ -432,7 +432,7 @@ fn dumps_of_sealed_connections() {
     use cephwire_protocol::dump::ProtocolDump;
 
     let mut setup = setup();
-    (setup.options.modes, setup.options.compress_secure) = (vec![mode::SECURE], true);
+    (setup.options.modes, setup.options.compress_secure) = (vec![mode::SECURE].into(), true);
     setup.auth = Arc::new(Known(Stepwise { steps: 0, ..Stepwise::default() }));
     let host = Host::new(setup);
     let mut peer = host.accept::<V2>();
