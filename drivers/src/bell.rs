@@ -3,13 +3,13 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "tokio")]
 use std::task::{Context, Waker};
+#[cfg(feature = "blocking")]
 use std::time::Instant;
 
 /// Rings for one waiter. A ring that nobody waits for is kept for who comes next; several are one.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     state: Mutex<State>,
-    #[cfg_attr(not(feature = "blocking"), expect(dead_code, reason = "tasks only"))]
     condvar: Condvar,
 }
 
@@ -64,18 +64,14 @@ impl Bell {
         state.rung = false;
     }
 
-    /// Whether it has rung; if not, the task is woken when it does.
+    /// Whether it has rung; the task is woken when it does again.
     #[cfg(feature = "tokio")]
-    #[expect(dead_code, reason = "the tokio driver is to come")]
     pub(crate) fn poll(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if std::mem::take(&mut state.rung) {
-            return true;
-        }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
-        false
+        std::mem::take(&mut state.rung)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -88,6 +88,7 @@ mod inbox;
 mod link;
 mod listen;
 mod messenger;
+mod notice;
 mod setup;
 mod shutdown;
 mod socket;
@@ -104,5 +105,6 @@ pub use cephwire_protocol::{
 pub use dispatcher::Dispatcher;
 pub use handle::Handle;
 pub use messenger::Messenger;
+pub use notice::{Inlet, Notice};
 pub use setup::{Net, Setup};
 pub use shutdown::Unsent;

@@ -95,12 +95,10 @@ fn bind(wanted: &EntityAddr, avoid: &BTreeSet<u16>, net: &Net) -> io::Result<(En
     let mut socket = wanted.socket.unwrap_or_else(|| (blank, 0).into());
     // A wholly blank address is of v1.
     let kind = if wanted.kind == AddrType::NONE { AddrType::LEGACY } else { wanted.kind };
-    let version = match kind {
-        AddrType::LEGACY => Some(Version::V1),
-        AddrType::MSGR2 => Some(Version::V2),
-        AddrType::ANY => None,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")),
-    };
+    if ![AddrType::LEGACY, AddrType::MSGR2, AddrType::ANY].contains(&kind) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
+    }
+    let version = version_of(kind);
     let listener = if socket.port() == 0 {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         let mut ports = net.ports.clone().filter(|port| !avoid.contains(port));
@@ -150,6 +148,15 @@ fn listen(addr: &SockAddr, domain: Domain, net: &Net) -> io::Result<Socket> {
     socket.bind(addr)?;
     socket.listen(net.listen_backlog)?;
     Ok(socket)
+}
+
+/// What is spoken at an address: nothing means both.
+pub(crate) fn version_of(kind: AddrType) -> Option<Version> {
+    match kind {
+        AddrType::LEGACY => Some(Version::V1),
+        AddrType::MSGR2 => Some(Version::V2),
+        _ => None,
+    }
 }
 
 /// What peers are told: one listener for both versions is two addresses.

@@ -89,7 +89,6 @@ fn unsent(inner: &Inner) -> Option<Unsent> {
 #[derive(Debug, Default)]
 pub(crate) struct Alive {
     state: Mutex<Count>,
-    #[cfg_attr(not(feature = "blocking"), expect(dead_code, reason = "tasks only"))]
     none: Condvar,
 }
 
@@ -121,7 +120,6 @@ impl Alive {
 
     /// Ready when there is none.
     #[cfg(feature = "tokio")]
-    #[expect(dead_code, reason = "the tokio driver is to come")]
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.alive == 0 {

@@ -15,15 +15,16 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cephwire_protocol::Version;
-use cephwire_protocol::codec::{AddrType, AddrVec, EntityAddr};
+use cephwire_protocol::codec::{AddrVec, EntityAddr};
 
 use crate::core::{Core, Dial, Duty, Next, Runtime};
-use crate::listen::{Attempt, Binding, Bound, Listening, Route};
+use crate::listen::{Attempt, Binding, Bound, Listening, Route, version_of};
+use crate::notice::{Inlet, Notice};
 use crate::setup::Setup;
 use crate::shutdown::{Life, Unsent};
 
@@ -112,7 +113,7 @@ impl Messenger {
     pub fn shutdown(&self, patience: Duration) -> Vec<Unsent> {
         let core = &self.0.core;
         core.stop_listening();
-        core.flushing.store(true, std::sync::atomic::Ordering::SeqCst);
+        core.flushing.store(true, Ordering::SeqCst);
         let end = Instant::now() + patience;
         while !core.is_flushed() && Instant::now() < end && !core.is_stopped() {
             core.flushed.wait(Some(end));
@@ -131,12 +132,25 @@ impl Messenger {
     }
 }
 
-fn version_of(kind: AddrType) -> Option<Version> {
-    match kind {
-        AddrType::LEGACY => Some(Version::V1),
-        AddrType::MSGR2 => Some(Version::V2),
-        _ => None,
-    }
+/// A dispatcher that puts all messages and events into a channel, in the order of the dispatch queue.
+///
+/// The channel has no bound of its own: messages in it hold their share of the messenger's dispatch throttle, which
+/// is [`Options::dispatch_throttle_bytes`](crate::Options::dispatch_throttle_bytes) for all.
+#[must_use]
+pub fn channel() -> (Arc<Inlet>, mpsc::Receiver<Notice>) {
+    channel_of(false)
+}
+
+/// The same, on the fast path: right from the threads of the connections, each connection's messages in the order
+/// in which they came.
+#[must_use]
+pub fn fast_channel() -> (Arc<Inlet>, mpsc::Receiver<Notice>) {
+    channel_of(true)
+}
+
+fn channel_of(fast: bool) -> (Arc<Inlet>, mpsc::Receiver<Notice>) {
+    let (sender, receiver) = mpsc::channel();
+    (Inlet::new(fast, move |notice| drop(sender.send(notice))), receiver)
 }
 
 thread_local! {

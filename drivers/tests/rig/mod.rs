@@ -1,6 +1,8 @@
 //! Both drivers behind one face, and a dispatcher that keeps what it was told.
 
 use std::ops::Deref;
+#[cfg(feature = "tokio")]
+use std::sync::LazyLock;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,87 @@ impl Driver for Blocking {
     fn end(&self, patience: Duration) -> Vec<Unsent> {
         self.0.shutdown(patience)
     }
+}
+
+/// A tokio messenger, and the runtime that it is on.
+#[cfg(feature = "tokio")]
+pub(crate) struct Tasks(cephwire::tokio::Messenger, &'static tokio::runtime::Handle);
+
+/// The same on a runtime of one thread.
+#[cfg(feature = "tokio")]
+pub(crate) struct OneThread(Tasks);
+
+#[cfg(feature = "tokio")]
+impl Tasks {
+    fn on(runtime: &'static tokio::runtime::Handle, setup: Setup) -> Self {
+        let _entered = runtime.enter();
+        Self(cephwire::tokio::Messenger::new(setup).unwrap(), runtime)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Deref for Tasks {
+    type Target = cephwire::Messenger;
+
+    fn deref(&self) -> &cephwire::Messenger {
+        &self.0
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Deref for OneThread {
+    type Target = cephwire::Messenger;
+
+    fn deref(&self) -> &cephwire::Messenger {
+        &self.0.0
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Driver for Tasks {
+    fn start(setup: Setup) -> Self {
+        static RUNTIME: LazyLock<tokio::runtime::Handle> = LazyLock::new(|| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+            runtime_of(runtime)
+        });
+        Self::on(&RUNTIME, setup)
+    }
+
+    fn listen(&self, addrs: &AddrVec) -> AddrVec {
+        self.1.block_on(self.0.bind(addrs)).unwrap()
+    }
+
+    fn end(&self, patience: Duration) -> Vec<Unsent> {
+        self.1.block_on(self.0.shutdown(patience))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Driver for OneThread {
+    fn start(setup: Setup) -> Self {
+        static RUNTIME: LazyLock<tokio::runtime::Handle> = LazyLock::new(|| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            runtime_of(builder.enable_all().build().unwrap())
+        });
+        Self(Tasks::on(&RUNTIME, setup))
+    }
+
+    fn listen(&self, addrs: &AddrVec) -> AddrVec {
+        self.0.listen(addrs)
+    }
+
+    fn end(&self, patience: Duration) -> Vec<Unsent> {
+        self.0.end(patience)
+    }
+}
+
+/// A runtime for all tests, which goes on until the process ends.
+#[cfg(feature = "tokio")]
+fn runtime_of(runtime: tokio::runtime::Runtime) -> tokio::runtime::Handle {
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
 }
 
 /// What a dispatcher was told.
@@ -194,6 +277,15 @@ impl Dispatcher for Witness {
 
     fn fast_accepted(&self, session: &Handle) {
         self.tell(session, Told::FastAccepted);
+    }
+}
+
+/// Looks again and again, as Ceph's tests do where nobody tells.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: in vain");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,0 +1,267 @@
+//! What does the task of a connection do?
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll::{self, Pending, Ready};
+use std::task::{Context, ready};
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use ::tokio::net::{TcpSocket, TcpStream, UnixStream};
+use bytes::{Buf, BytesMut};
+use cephwire_protocol::Local;
+use cephwire_protocol::codec::Chunks;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::conn::Conn;
+use crate::core::{Dial, Target};
+use crate::link::{Batch, Gone, Intake, Link, Pilot};
+use crate::setup::Net;
+use crate::shutdown::Life;
+use crate::socket::{prepare, tune};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Stream {
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buf),
+        }
+    }
+}
+
+impl Stream {
+    fn poll_write(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+}
+
+/// Connects, then serves the connection.
+pub(super) async fn dial(dial: Dial, life: Life) {
+    match unless_hung_up(&dial.link, connect(&dial)).await {
+        Some(Ok(stream)) if dial.succeeded() => run(dial.link, dial.conn, stream).await,
+        Some(Err(error)) => dial.failed(&error),
+        // Nobody wants it any more.
+        Some(Ok(_)) | None => {}
+    }
+    drop(life);
+}
+
+/// What comes of it, if the link is not hung up before.
+async fn unless_hung_up<T>(link: &Link, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let outcome = poll_fn(|context| {
+        if link.bell.poll(context) && link.is_hung_up() {
+            return Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    });
+    outcome.await
+}
+
+async fn connect(dial: &Dial) -> io::Result<Stream> {
+    match &dial.to {
+        Target::Tcp(to) => Ok(Stream::Tcp(connect_tcp(*to, dial.bind, &dial.conn.core.net).await?)),
+        Target::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Target::Nowhere => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+async fn connect_tcp(to: SocketAddr, bind: Option<IpAddr>, net: &Net) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    prepare(&socket, net)?;
+    if let Some(from) = bind {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    tune(&socket, net, to.is_ipv6());
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
+    link.set_peer_socket(stream.peer());
+    let local = Arc::clone(&conn.core.local);
+    let mut task = Task {
+        pilot: Pilot::new(link, conn),
+        local,
+        stream,
+        out: Chunks::new(),
+        buf: None,
+        transmits: true,
+        paused: false,
+        closes: true,
+    };
+    poll_fn(|context| task.poll(context)).await;
+}
+
+/// A connection as its task sees it. It may be dropped at any time: half frames are the session's, half batches its own.
+struct Task {
+    pilot: Pilot,
+    local: Arc<Local>,
+    stream: Stream,
+    /// What is on its way to the socket.
+    out: Chunks,
+    /// What is being read into; only as long as something comes.
+    buf: Option<BytesMut>,
+    /// Nobody else transmits, and there may be something.
+    transmits: bool,
+    /// Nothing is to be read.
+    paused: bool,
+    /// The session is to be told when the task ends.
+    closes: bool,
+}
+
+impl Task {
+    /// Ready when the connection has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let ended = self.serve(context);
+        if let Ready(Err(Gone)) = ended {
+            self.closes = false;
+        }
+        ended.map(|_| ())
+    }
+
+    /// Ready with `Ok` if the socket has ended.
+    fn serve(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        loop {
+            if self.pilot.link.bell.poll(context) {
+                if self.pilot.link.is_hung_up() {
+                    return Ready(Err(Gone));
+                }
+                self.transmits = true;
+            }
+            if self.transmits {
+                match self.write(context) {
+                    Ready(Ok(Ok(()))) => self.transmits = false,
+                    Ready(Ok(Err(_))) => return Ready(Ok(())),
+                    Ready(Err(Gone)) => return Ready(Err(Gone)),
+                    Pending => {}
+                }
+            }
+            match ready!(self.read(context)) {
+                Ok(0) => return Ready(Ok(())),
+                Ok(_) => {}
+                Err(Gone) => return Ready(Err(Gone)),
+            }
+        }
+    }
+
+    /// Writes until there is nothing more.
+    fn write(&mut self, context: &mut Context<'_>) -> Poll<Result<io::Result<()>, Gone>> {
+        loop {
+            if self.out.is_empty() {
+                match self.pilot.transmit(&mut self.out) {
+                    Ok(Batch::Ready) => {}
+                    Ok(Batch::Empty) => return Ready(Ok(Ok(()))),
+                    Err(Gone) => return Ready(Err(Gone)),
+                }
+            }
+            self.perhaps_fail();
+            if self.local.injected(|injector| injector.is_congested()) == Some(true) {
+                context.waker().wake_by_ref();
+                return Pending;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.out.io_slices(&mut slices);
+            match ready!(self.stream.poll_write(context, slices.get(..count).unwrap_or_default())) {
+                Ok(len) => self.out.advance(len),
+                Err(error) => return Ready(Ok(Err(error))),
+            }
+        }
+    }
+
+    /// Reads once, and hands over what came; 0 is the end.
+    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
+        if self.paused {
+            if !self.pilot.link.gate.poll(context) {
+                return Pending;
+            }
+            self.paused = false;
+            self.transmits |= match self.pilot.unpaused() {
+                Ok(mine) => mine,
+                Err(Gone) => return Ready(Err(Gone)),
+            };
+            return Ready(Ok(1));
+        }
+        let mut buf = match self.buf.take() {
+            Some(buf) => buf,
+            None => match self.pilot.intake() {
+                Ok(Intake::Buffer(buf)) => buf,
+                Ok(Intake::Paused) => {
+                    self.paused = true;
+                    return self.read(context);
+                }
+                Err(Gone) => return Ready(Err(Gone)),
+            },
+        };
+        self.perhaps_fail();
+        let read = pin!(self.stream.read_buf(&mut buf)).poll(context);
+        match read {
+            Pending => {
+                self.buf = Some(buf);
+                Pending
+            }
+            Ready(Ok(0) | Err(_)) => Ready(Ok(0)),
+            Ready(Ok(len)) => match self.pilot.received(buf) {
+                Ok(mine) => {
+                    self.transmits |= mine;
+                    Ready(Ok(len))
+                }
+                Err(Gone) => Ready(Err(Gone)),
+            },
+        }
+    }
+
+    /// Tests may want it.
+    fn perhaps_fail(&self) {
+        if self.local.injected(|injector| injector.fails_now()) == Some(true) {
+            let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.closes {
+            self.pilot.closed();
+        }
+    }
+}
+
+/// The pieces of one write.
+const SLICES: usize = 64;
