@@ -12,6 +12,7 @@ use bytes::{Buf, BytesMut};
 use cephwire_codec::{
     Chunks, EntityAddr, EntityName, Flags, Malformed, Message, Room, Side, Timestamp, v1, v2,
 };
+use subtle::ConstantTimeEq;
 
 use crate::error::{Error, Violation};
 use crate::event::LinkId;
@@ -475,9 +476,8 @@ enum Progress {
 fn forged(frame: &v1::Frame, signed: &v1::Signed, signer: Option<&dyn v1::Signer>) -> Option<String> {
     let (v1::Frame::Message(message), Some(signer)) = (frame, signer) else { return None };
     let found = if message.flags.contains(Flags::SIGNED) { "a wrong signature" } else { "no signature" };
-    // Folded to one bit without a branch: the time tells nothing of how near a guess was.
-    let differing = message.signature ^ signer.sign(signed);
-    let right = message.flags.contains(Flags::SIGNED) & (differing == 0);
+    let same = bool::from(message.signature.ct_eq(&signer.sign(signed)));
+    let right = message.flags.contains(Flags::SIGNED) & same;
     (!right).then(|| format!("{found} of message {}", message.seq))
 }
 

@@ -149,6 +149,7 @@ mod loopback;
 mod messenger;
 mod outbox;
 mod policy;
+mod random;
 pub mod resume;
 mod session;
 mod stats;

@@ -14,6 +14,7 @@ use crate::auth::{Auth, Modes};
 use crate::event::LinkId;
 use crate::inject::{Injector, Settings};
 use crate::policy::{Policies, Policy};
+use crate::random::Random;
 use crate::stats::Stats;
 use crate::throttle::Throttle;
 
@@ -112,7 +113,7 @@ struct Shared {
     cluster_protocol: u32,
     global_seq: u64,
     links: u64,
-    random: u64,
+    random: Random,
     wall: Timestamp,
     /// Whether the own IP is still to be learned.
     need_addr: bool,
@@ -144,7 +145,7 @@ impl Local {
             cluster_protocol: 0,
             global_seq: 0,
             links: 0,
-            random: seed,
+            random: Random::new(seed),
             wall,
             need_addr,
             ended,
@@ -321,17 +322,13 @@ impl Local {
         LinkId(shared.links)
     }
 
-    /// A random number that is not 0 (splitmix64, public domain by S. Vigna).
+    /// A random number that is not 0.
     pub(crate) fn random(&self) -> u64 {
         let mut shared = self.shared();
         loop {
-            shared.random = shared.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = shared.random;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^= z >> 31;
-            if z != 0 {
-                return z;
+            let number = shared.random.next();
+            if number != 0 {
+                return number;
             }
         }
     }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use cephwire_codec::v2::{AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Frame, ServerIdent, mode};
 use cephwire_codec::{AddrType, EntityAddr, Features, Side};
+use subtle::ConstantTimeEq;
 
-use super::v2_sign::{Transcript, matches};
+use super::v2_sign::Transcript;
 use super::{Answer, Context, Handshake, Next, Step, v2_compress, v2_hello};
 use crate::auth::{self, Server};
 use crate::error::{Denied, Error};
@@ -82,7 +83,7 @@ impl State {
                 answer_auth(transcript, server, method, chosen, &payload, true, context)
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
-                if !matches(&expected, &found) {
+                if !bool::from(expected.ct_eq(&found)) {
                     return Err(context.wrong("AUTH_ACCEPTING_SIGN", "a wrong signature", "the right one"));
                 }
                 context.facts.times.authenticated = Some(context.now);

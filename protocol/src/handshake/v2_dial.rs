@@ -4,8 +4,9 @@ use std::fmt;
 
 use cephwire_codec::v2::{AuthRequest, ClientIdent, Frame, SessionReconnect, mode};
 use cephwire_codec::{Features, Side};
+use subtle::ConstantTimeEq;
 
-use super::v2_sign::{Transcript, matches};
+use super::v2_sign::Transcript;
 use super::{Context, Handshake, Next, Opened, Step, v2_compress, v2_hello};
 use crate::auth::Client;
 use crate::error::{Denied, Error, Incompatible};
@@ -123,7 +124,7 @@ impl State {
                 next(Self::Sign(expected), Step::Quiet)
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
-                if !matches(&expected, &found) {
+                if !bool::from(expected.ct_eq(&found)) {
                     return Err(context.wrong("AUTH_CONNECTING_SIGN", "a wrong signature", "the right one"));
                 }
                 context.facts.times.authenticated = Some(context.now);

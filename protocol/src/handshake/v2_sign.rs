@@ -61,8 +61,3 @@ impl Transcript {
         Ok((secrets.sign_transcript)(&self.sent))
     }
 }
-
-/// Compares in constant time.
-pub(super) fn matches(expected: &[u8; 32], found: &[u8; 32]) -> bool {
-    expected.iter().zip(found).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
-}
