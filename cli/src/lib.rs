@@ -6,3 +6,4 @@ pub mod decode;
 mod live;
 pub mod ping;
 pub mod probe;
+pub mod serve;

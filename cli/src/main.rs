@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cephwire_cli::{decode, ping, probe};
+use cephwire_cli::{decode, ping, probe, serve};
 use clap::{Parser, Subcommand};
 
 /// Ceph's messenger protocols, on the wire.
@@ -18,6 +18,7 @@ enum Command {
     Decode(decode::Arguments),
     Ping(ping::Arguments),
     Probe(probe::Arguments),
+    Serve(serve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -25,5 +26,6 @@ fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Ping(arguments) => ping::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
     }
 }

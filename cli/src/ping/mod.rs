@@ -1,7 +1,7 @@
 //! `cephwire ping`: does this daemon answer, and how long does each step take?
 //!
 //! ```text
-//!  ADDR | -m ─► entities ─► first address that opens a session ─► MPing, KEEPALIVE2 ─► answer, n times
+//!  ADDR | -m | a stand-in of our own ─► entities ─► first address that opens a session ─► MPing, KEEPALIVE2 ─► answer, n times
 //! ```
 //!
 //! Only monitors answer `MPing` (with their health and status); every daemon answers KEEPALIVE2.
@@ -10,38 +10,43 @@ mod exchange;
 mod report;
 
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
-use cephwire_codec::{AddrVec, EntityType};
+use cephwire::blocking::Messenger;
+use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityType};
 use cephwire_protocol::Version;
 use clap::ValueEnum;
 
 use self::exchange::{Answer, exchange};
 use self::report::{Report, Tally};
-use crate::config::{self, Config, ConfigError, Environment};
+use crate::config::{self, Config, ConfigError, Environment, Name};
 use crate::live::Target;
 use crate::live::call::Call;
 use crate::live::cause::Cause;
 use crate::live::identity::{self, Identity};
 use crate::live::look::Look;
 use crate::live::show::Format;
+use crate::serve;
 
 /// Pings a monitor, or any other Ceph daemon.
 ///
 /// Opens a session with messenger v2, or else v1, and asks for a sign of life: a
 /// monitor answers with its health and status, other daemons with the bare sign.
-/// Says how long each step took. Of several entities each is pinged.
+/// Says how long each step took. Of several entities each is pinged. Without any,
+/// it starts a monitor's stand-in on loopback and pings that.
 ///
 /// Note that -c is the count here, as in ping(8); for ceph.conf it is --conf.
 ///
-/// Exit status: 0 if every ping was answered, 1 if not, 2 if the command line is
-/// wrong.
+/// Exit status: 0 if every ping was answered, 1 if not, 2 if the command line or
+/// the configuration is wrong.
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Addresses, in any form that mon_host can have [default: the monitors of -m or --conf]
+    /// Addresses, in any form that mon_host can have [default: the monitors of -m or --conf, if there is either]
     #[arg(value_name = "ADDR", conflicts_with = "mon_host")]
     addrs: Vec<String>,
     /// How many pings
@@ -78,24 +83,47 @@ enum Try {
 /// Pings, prints, and says how it went.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
+    let complain = |error: &dyn std::fmt::Display, status: u8| {
+        let _ = writeln!(io::stderr(), "cephwire: {error}");
+        ExitCode::from(status)
+    };
     let config = Config::load(&arguments.config, arguments.conf.as_deref(), Environment::of_process());
-    let prepared = config.and_then(|config| {
-        let entities = entities(arguments, &config)?;
-        Ok((config, entities))
-    });
-    let (config, entities) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "cephwire: {error}");
-            return ExitCode::from(2);
-        }
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return complain(&error, 2),
     };
     let identity = Identity::new(config.name.on_the_wire(), &arguments.identity);
+    let nobody =
+        arguments.addrs.is_empty() && arguments.config.mon_host.is_none() && arguments.conf.is_none();
+    if nobody {
+        let stand_in = match stand_in() {
+            Ok(stand_in) => stand_in,
+            Err(error) => return complain(&error, 1),
+        };
+        let status = ping_all(&[stand_in.addrs()], arguments, &identity);
+        stand_in.shutdown(Duration::ZERO);
+        return status;
+    }
+    match entities(arguments, &config) {
+        Ok(entities) => ping_all(&entities, arguments, &identity),
+        Err(error) => complain(&error, 2),
+    }
+}
+
+/// Somebody to ping, on loopback.
+fn stand_in() -> io::Result<Messenger> {
+    let name = Name { kind: EntityType::MON, id: "a".to_owned() };
+    let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let addr = EntityAddr::new(AddrType::ANY, loopback, 0);
+    serve::serve(&name, &addr.into(), serve::Answer::Ack, Arc::new(serve::Log::silent()))
+}
+
+fn ping_all(entities: &[AddrVec], arguments: &Arguments, identity: &Identity) -> ExitCode {
     let mut out = AutoStream::auto(io::stdout());
     let mut all_answered = true;
-    for entity in &entities {
+    for entity in entities {
         let mut report = Report::new(arguments.format, arguments.verbose, &mut out);
-        match ping(entity, arguments, &identity, &mut report) {
+        match ping(entity, arguments, identity, &mut report) {
             Ok(answered) => all_answered &= answered,
             // Whoever read our output has seen enough.
             Err(_) => return ExitCode::from(1),
