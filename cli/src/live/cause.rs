@@ -163,7 +163,10 @@ impl Cause {
             );
         }
         let methods = list(offered_methods, method::name);
-        Self::new("denied", phase, format!("authentication with {methods} failed (error {result})"))
+        // What this side found out; the peer says no more than an errno.
+        let why =
+            denied.reason.as_ref().map_or_else(|| format!("error {result}"), |reason| reason.to_string());
+        Self::new("denied", phase, format!("authentication with {methods} failed: {why}"))
     }
 
     fn incompatible(incompatible: &Incompatible, phase: &str) -> Self {

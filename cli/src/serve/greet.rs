@@ -5,9 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Buf, Bytes};
-use cephwire::auth::{AllowAll, Answer, Auth, Client, Secrets, Server};
-use cephwire::codec::v2::method;
+use bytes::Buf;
+use cephwire::auth::{AllowAll, Answer, Auth, Client, Peer, Request, Server};
 use cephwire::codec::{EntityName, EntityType};
 
 /// The first number, as a new cluster gives it.
@@ -16,46 +15,48 @@ const FIRST: u64 = 4100;
 /// Lets everybody in.
 #[derive(Clone, Debug)]
 pub(super) struct Greeter {
+    everybody: AllowAll,
     next: Arc<AtomicU64>,
 }
 
 impl Default for Greeter {
     fn default() -> Self {
-        Self { next: Arc::new(AtomicU64::new(FIRST)) }
+        // It never dials: the name does not matter.
+        let everybody = AllowAll { name: EntityName::new(EntityType::CLIENT, -1) };
+        Self { everybody, next: Arc::new(AtomicU64::new(FIRST)) }
     }
 }
 
 impl Auth for Greeter {
-    /// It never dials.
-    fn client(&self, peer: EntityType) -> Box<dyn Client> {
-        AllowAll { name: EntityName::new(EntityType::CLIENT, -1) }.client(peer)
+    fn client(&self, peer: &Peer) -> Box<dyn Client> {
+        self.everybody.client(peer)
     }
 
-    fn server(&self, _peer: EntityType) -> Box<dyn Server> {
-        Box::new(Self::clone(self))
+    fn server(&self, peer: &Peer) -> Box<dyn Server> {
+        Box::new(Counting { inner: self.everybody.server(peer), next: Arc::clone(&self.next) })
     }
 }
 
-impl Server for Greeter {
-    fn request(&mut self, method: u32, payload: &[u8]) -> Answer {
-        // 0 is v1's way to send no authorizer.
-        if !matches!(method, method::NONE | method::UNKNOWN) {
-            return Answer::Bad(-95);
+/// Lets one in.
+struct Counting {
+    inner: Box<dyn Server>,
+    next: Arc<AtomicU64>,
+}
+
+impl Server for Counting {
+    fn request(&mut self, request: &Request<'_>) -> Answer {
+        let mut answer = self.inner.request(request);
+        if let Answer::Done { global_id, .. } = &mut answer {
+            *global_id = match self::global_id(request.payload) {
+                Some(said) if said != 0 => said,
+                _ => self.next.fetch_add(1, Ordering::Relaxed),
+            };
         }
-        let global_id = match global_id(payload) {
-            Some(global_id) if global_id != 0 => global_id,
-            _ => self.next.fetch_add(1, Ordering::Relaxed),
-        };
-        let secrets = Secrets {
-            connection_secret: Box::default(),
-            sign_transcript: Box::new(|_| [0; 32]),
-            signer: None,
-        };
-        Answer::Done { name: None, global_id, caps: Bytes::new(), payload: Bytes::new(), secrets }
+        answer
     }
 
     fn methods(&self) -> Vec<u32> {
-        vec![method::NONE]
+        self.inner.methods()
     }
 }
 
@@ -69,6 +70,10 @@ fn global_id(mut payload: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use cephwire::Version;
+    use cephwire::codec::Timestamp;
+    use cephwire::codec::v2::{method, mode};
+
     use super::*;
 
     #[test]
@@ -84,13 +89,17 @@ mod tests {
     #[test]
     fn numbers_are_given_once_and_kept() {
         let greeter = Greeter::default();
-        let number = |payload: &[u8]| match greeter.server(EntityType::CLIENT).request(method::NONE, payload)
-        {
-            Answer::Done { global_id, .. } => global_id,
-            _ => 0,
+        let ask = |method: u32, payload: &[u8]| {
+            let (own, kind) = (EntityType::MON, EntityType::CLIENT);
+            let peer = Peer { own, kind, version: Version::V2, now: Timestamp::default() };
+            let request = Request { method, mode: mode::CRC, can_be_challenged: true, payload };
+            match greeter.server(&peer).request(&request) {
+                Answer::Done { global_id, .. } => Some(global_id),
+                _ => None,
+            }
         };
-        assert_eq!((number(b""), number(b"")), (FIRST, FIRST + 1));
-        assert_eq!(number(b"\x0a\x08\0\0\0\0\0\0\0\x07\x10\0\0\0\0\0\0"), 0x1007);
-        assert!(matches!(greeter.server(EntityType::CLIENT).request(method::CEPHX, b""), Answer::Bad(-95)));
+        assert_eq!((ask(method::NONE, b""), ask(method::NONE, b"")), (Some(FIRST), Some(FIRST + 1)));
+        assert_eq!(ask(method::NONE, b"\x0a\x08\0\0\0\0\0\0\0\x07\x10\0\0\0\0\0\0"), Some(0x1007));
+        assert_eq!(ask(method::CEPHX, b""), None);
     }
 }

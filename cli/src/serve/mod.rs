@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cephwire::blocking::Messenger;
+use cephwire::codec::v2::mode;
 use cephwire::codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType};
 use cephwire::{Policies, Policy, Setup};
 use clap::ValueEnum;
@@ -97,6 +98,8 @@ pub(crate) fn serve(name: &Name, addrs: &AddrVec, answer: Answer, log: Arc<Log>)
     let mut setup = Setup::new(entity).auth(Arc::new(Greeter::default()));
     setup.nonce = nonce;
     setup.policies = policies(entity.kind);
+    // Without keys there is nothing to encrypt with.
+    setup.protocol.modes = vec![mode::CRC].into();
     // Who asks for an address wants to hear at once that it cannot be had.
     setup.net.bind_retry_count = 1;
     let messenger = Messenger::new(setup)?;
