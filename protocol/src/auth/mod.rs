@@ -16,6 +16,7 @@ use std::fmt;
 use bytes::Bytes;
 use cephwire_codec::v2::method;
 use cephwire_codec::{EntityType, Features, Timestamp, v1};
+use zeroize::Zeroizing;
 
 use crate::connection::Version;
 use crate::error::Denied;
@@ -144,7 +145,7 @@ pub enum Answer {
 /// What both sides know when authentication is over. Nothing of it is ever printed.
 pub struct Secrets {
     /// The connection secret of secure mode, or nothing.
-    pub connection_secret: Box<[u8]>,
+    pub connection_secret: Zeroizing<Vec<u8>>,
     /// v2: what AUTH_SIGNATURE is over a transcript.
     pub sign_transcript: SignTranscript,
     /// v1: who signs messages, if they are signed.

@@ -79,5 +79,5 @@ impl Server for Acceptor {
 }
 
 fn no_secrets() -> Secrets {
-    Secrets { connection_secret: Box::default(), sign_transcript: Box::new(|_| [0; 32]), signer: None }
+    Secrets { connection_secret: Default::default(), sign_transcript: Box::new(|_| [0; 32]), signer: None }
 }

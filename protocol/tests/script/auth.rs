@@ -78,7 +78,7 @@ impl Server for Stepwise {
 
 impl Stepwise {
     fn secrets(&self) -> Secrets {
-        let connection_secret = vec![9; self.secret].into_boxed_slice();
+        let connection_secret = vec![9; self.secret].into();
         Secrets { connection_secret, sign_transcript: Box::new(sign), signer: None }
     }
 }

@@ -290,7 +290,7 @@ impl Server for Checker {
 impl Key {
     fn secrets(self) -> Secrets {
         let signer = self.signs.then(|| Box::new(|_| Box::new(Sum) as Box<dyn Signer>) as MakeSigner);
-        Secrets { connection_secret: Box::default(), sign_transcript: Box::new(|_| [0; 32]), signer }
+        Secrets { connection_secret: Default::default(), sign_transcript: Box::new(|_| [0; 32]), signer }
     }
 }
 
