@@ -144,6 +144,8 @@ mod event;
 mod facts;
 mod handshake;
 pub mod inject;
+#[cfg(feature = "cephx")]
+pub mod key_log;
 mod local;
 mod loopback;
 mod messenger;

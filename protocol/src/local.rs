@@ -13,6 +13,8 @@ use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Limi
 use crate::auth::{Auth, Modes};
 use crate::event::LinkId;
 use crate::inject::{Injector, Settings};
+#[cfg(feature = "cephx")]
+use crate::key_log::KeyLog;
 use crate::policy::{Policies, Policy};
 use crate::random::Random;
 use crate::stats::Stats;
@@ -56,6 +58,10 @@ pub struct Options {
     /// How many bytes of received messages may wait for dispatch, all sessions together; 0 does not limit
     /// (`ms_dispatch_throttle_bytes`).
     pub dispatch_throttle_bytes: u64,
+    /// Where the secrets of connections are written to, so that their packets can be read. Nowhere, unless somebody
+    /// looks for what is wrong.
+    #[cfg(feature = "cephx")]
+    pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl Default for Options {
@@ -85,6 +91,8 @@ impl Default for Options {
             data_crc: true,
             learn_addr: true,
             dispatch_throttle_bytes: 100 << 20,
+            #[cfg(feature = "cephx")]
+            key_log: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use cephwire_protocol::codec::v2::{
     AuthBadMethod, AuthRequest, Banner, Frame, Method, Revision, method, mode,
 };
 use cephwire_protocol::codec::{EntityType, MsgrFeatures, Side};
-use script::auth::{Stepwise, sign};
+use script::auth::{Lines, Stepwise, sign};
 use script::v2::{SIGNATURE, auth_done, auth_request, banner, frames, hello, ident, message_frame, name};
 use script::{Host, Script, Setup, V2};
 
@@ -151,6 +151,8 @@ fn revisions_and_modes() {
         for chosen in [mode::CRC, mode::SECURE] {
             let mut setup = with_auth(Stepwise { steps: 2, ..Stepwise::default() });
             setup.options.revision_1 = own;
+            let lines = Arc::new(Lines::default());
+            setup.options.key_log = Some(lines.clone());
             let (host, mut peer) = begin(setup);
             let revision = if own && theirs == 1 { Revision::V2_1 } else { Revision::V2_0 };
             match peer.expect() {
@@ -173,7 +175,10 @@ fn revisions_and_modes() {
             // §7: everything received before, of both directions; neither covers signatures.
             let end = peer.wire.decoder.last().offset + peer.wire.decoder.last().len;
             let (own_transcript, theirs) = (sign(&peer.heard[..end as usize]), sign(&peer.sent));
-            if chosen == mode::SECURE {
+            let secure = chosen == mode::SECURE;
+            let secrets = secure.then(|| Lines::of_connection(&peer.heard[..end as usize]));
+            assert_eq!(lines.take(), Vec::from_iter(secrets));
+            if secure {
                 peer.seal(Side::Client);
             }
             assert_eq!(peer.expect(), Frame::AuthSignature(theirs));

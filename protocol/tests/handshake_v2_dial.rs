@@ -17,7 +17,7 @@ use cephwire_protocol::codec::v2::{
 };
 use cephwire_protocol::codec::{AddrType, AddrVec, EntityName, EntityType, Features, MsgrFeatures, Side};
 use cephwire_protocol::{Event, Options, Policy};
-use script::auth::{Stepwise, sign};
+use script::auth::{Lines, Stepwise, sign};
 use script::v2::{PEER, SIGNATURE, auth_done, banner, frames, hello, message_frame, name, server_ident};
 use script::{Host, Script, Setup, V2, addr, addrs};
 
@@ -128,6 +128,8 @@ fn revisions_and_modes() {
         for chosen in [mode::CRC, mode::SECURE] {
             let mut setup = with_auth(Stepwise::default());
             setup.options.revision_1 = own;
+            let lines = Arc::new(Lines::default());
+            setup.options.key_log = Some(lines.clone());
             let (host, mut peer) = begin(setup);
             let revision = if own && theirs == 1 { Revision::V2_1 } else { Revision::V2_0 };
             let supported = MsgrFeatures(own.into());
@@ -153,9 +155,12 @@ fn revisions_and_modes() {
             let heard = sign(&peer.heard);
             peer.send(&auth_done(chosen));
             let sent = sign(&peer.sent);
+            let mut secrets = Vec::new();
             if chosen == mode::SECURE {
+                secrets.push(Lines::of_connection(&peer.sent));
                 peer.seal(Side::Server);
             }
+            assert_eq!(lines.take(), secrets);
             assert_eq!(peer.expect(), Frame::AuthSignature(sent));
             // It waits for the server's before it claims a session.
             peer.expect_quiet();

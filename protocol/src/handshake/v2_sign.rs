@@ -6,6 +6,8 @@ use cephwire_codec::v2::{Frame, Keys, mode};
 use super::Context;
 use crate::auth::Secrets;
 use crate::error::{Denied, Error};
+#[cfg(feature = "cephx")]
+use crate::key_log::{Line, transcript_id};
 
 /// The most that a handshake may say before it is signed.
 const TRANSCRIPT_MOST: usize = 128 << 10;
@@ -56,8 +58,22 @@ impl Transcript {
                 Denied { offered_modes, is_final: true, ..Denied::default() }
             })?;
             context.set_keys(keys, side);
+            #[cfg(feature = "cephx")]
+            self.log(secrets, side, context);
         }
         context.put_v2(&Frame::AuthSignature((secrets.sign_transcript)(&self.received)))?;
         Ok((secrets.sign_transcript)(&self.sent))
+    }
+
+    /// Writes the connection secret down, if it is wanted.
+    #[cfg(feature = "cephx")]
+    fn log(&self, secrets: &Secrets, side: Side, context: &Context<'_>) {
+        if let Some(log) = &context.local.options.key_log {
+            let said_by_server = if side == Side::Server { &self.sent } else { &self.received };
+            log.log(&Line::ConnectionSecret {
+                transcript: transcript_id(said_by_server),
+                secret: zeroize::Zeroizing::new(secrets.connection_secret.to_vec()),
+            });
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! A method of authentication that does as a test wants: several steps, a secret, real signatures.
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use cephwire_protocol::Denied;
 use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Peer, Reason, Request, Secrets, Server};
+use cephwire_protocol::key_log::{KeyLog, Line, transcript_id};
 
 /// Both halves of it.
 #[derive(Clone, Debug)]
@@ -91,4 +94,26 @@ pub(crate) fn sign(transcript: &[u8]) -> [u8; 32] {
         *at = at.wrapping_mul(31).wrapping_add(*byte).wrapping_add(1);
     }
     signature
+}
+
+/// Keeps the lines that would be written down.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<Vec<Line>>);
+
+impl KeyLog for Lines {
+    fn log(&self, line: &Line) {
+        self.0.lock().unwrap().push(line.clone());
+    }
+}
+
+impl Lines {
+    pub(crate) fn take(&self) -> Vec<Line> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// What [`Stepwise`] lets be written of a connection whose server said this.
+    pub(crate) fn of_connection(said_by_server: &[u8]) -> Line {
+        let secret = vec![9; Stepwise::default().secret].into();
+        Line::ConnectionSecret { transcript: transcript_id(said_by_server), secret }
+    }
 }

@@ -371,7 +371,11 @@ pub fn seal_connection_secret(secret: &[u8], session_key: &CryptoKey, random: &m
     out
 }
 
-fn open_connection_secret(sealed: &[u8], session_key: &CryptoKey) -> Result<Zeroizing<Vec<u8>>, Reason> {
+/// Opens the connection secret of [`SessionReply::more`].
+///
+/// # Errors
+/// Another key was used, or it was altered.
+pub fn open_connection_secret(sealed: &[u8], session_key: &CryptoKey) -> Result<Zeroizing<Vec<u8>>, Reason> {
     let mut reader = Reader::new("connection secret", sealed);
     let plain = session_key.open(
         Usage::ConnectionSecret,

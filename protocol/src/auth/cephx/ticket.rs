@@ -287,24 +287,39 @@ impl SealedTicket {
     /// # Errors
     /// Another key was used, or it was altered.
     pub fn open(&self, key: &CryptoKey, old: Option<&CryptoKey>) -> Result<Ticket, Reason> {
+        let (session_key, validity) = self.open_session(key)?;
+        Ok(Ticket { service: self.service, session_key, validity, blob: self.open_blob(old)? })
+    }
+
+    /// Reads only the session key, and how long the ticket is good.
+    ///
+    /// # Errors
+    /// Another key was used, or it was altered.
+    pub fn open_session(&self, key: &CryptoKey) -> Result<(CryptoKey, Duration), Reason> {
         let session = key.open(Usage::TicketSessionKey, "session key", &self.session)?;
         let mut reader = Reader::new("session key", &session);
         let version = reader.version("version")?;
         let session_key = CryptoKey::read(&mut reader)?;
         let validity = reader.time("validity")?;
         reader.end_of(version, 1)?;
-        let blob = if self.encrypted {
-            let old = old.ok_or(Reason::OutOfTurn { what: "a ticket sealed with an older one's key" })?;
-            let plain = old.open(Usage::TicketBlob, "ticket blob", &self.blob)?;
-            let mut reader = Reader::new("ticket blob", &plain);
-            let blob = TicketBlob::decode(reader.blob("ticket blob", BLOB_MOST)?)?;
-            reader.end()?;
-            blob
-        } else {
-            TicketBlob::decode(&self.blob)?
-        };
         let validity = Duration::from_secs(validity.sec.into()) + Duration::from_nanos(validity.nsec.into());
-        Ok(Ticket { service: self.service, session_key, validity, blob })
+        Ok((session_key, validity))
+    }
+
+    /// Reads only what is shown to the service: with the session key of the ticket that it replaces, if it is sealed.
+    ///
+    /// # Errors
+    /// Another key was used, it was altered, or there is no key where one is needed.
+    pub fn open_blob(&self, old: Option<&CryptoKey>) -> Result<TicketBlob, Reason> {
+        if !self.encrypted {
+            return TicketBlob::decode(&self.blob);
+        }
+        let old = old.ok_or(Reason::OutOfTurn { what: "a ticket sealed with an older one's key" })?;
+        let plain = old.open(Usage::TicketBlob, "ticket blob", &self.blob)?;
+        let mut reader = Reader::new("ticket blob", &plain);
+        let blob = TicketBlob::decode(reader.blob("ticket blob", BLOB_MOST)?)?;
+        reader.end()?;
+        Ok(blob)
     }
 }
 
