@@ -41,7 +41,7 @@ use crate::live::show::Format;
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Where to listen: [v1:|v2:]IP[:PORT][/NONCE]; without port at one of 6800 to 7300
+    /// Where to listen, as v1:IP:PORT/NONCE; without port at one of 6800 to 7300
     #[arg(required = true, value_name = "ADDR")]
     addrs: Vec<String>,
     /// Which daemon it plays
