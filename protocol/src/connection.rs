@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use cephwire_codec::{
-    Chunks, EntityAddr, EntityName, Flags, Malformed, Message, Room, Side, Timestamp, v1, v2,
-};
+use cephwire_codec::{Chunks, EntityName, Flags, Malformed, Message, Room, Timestamp, v1, v2};
 use subtle::ConstantTimeEq;
 
 use crate::error::{Error, Violation};
@@ -131,30 +129,8 @@ pub(crate) enum Incoming {
 }
 
 impl Connection {
-    /// A transport that was dialed, at its first byte. `facts` say to whom.
-    pub(crate) fn dialed(
-        local: &Local,
-        link: LinkId,
-        facts: Facts,
-        policy: Policy,
-        now: Instant,
-    ) -> Result<Self, Error> {
-        Self::new(local, link, facts, policy, now)
-    }
-
-    /// A transport that was accepted, at its first byte.
-    pub(crate) fn accepted(
-        local: &Local,
-        link: LinkId,
-        version: Version,
-        from: EntityAddr,
-        now: Instant,
-    ) -> Result<Self, Error> {
-        let facts = Facts { socket: Some(from), ..Facts::new(version, Side::Server) };
-        Self::new(local, link, facts, Policy::default(), now)
-    }
-
-    fn new(
+    /// A transport at its first byte. `facts` say which version it speaks, who dialed, and whom.
+    pub(crate) fn new(
         local: &Local,
         link: LinkId,
         mut facts: Facts,

@@ -175,7 +175,9 @@ impl Session {
     ) -> Result<(Self, LinkId), Error> {
         let link = local.next_link();
         let kind = if version == Version::V1 { AddrType::LEGACY } else { AddrType::MSGR2 };
-        let conn = Connection::accepted(&local, link, version, EntityAddr::new(kind, from, 0), now)?;
+        let socket = Some(EntityAddr::new(kind, from, 0));
+        let facts = Facts { socket, ..Facts::new(version, Side::Server) };
+        let conn = Connection::new(&local, link, facts, Policy::default(), now)?;
         let mut this = Self::new(local, version, Policy::default(), now);
         this.state = State::Accepting;
         this.conn = Some(conn);
@@ -388,7 +390,7 @@ impl Session {
         }
         let mut facts = self.last.take().map_or_else(|| Facts::new(self.version, Side::Client), |last| *last);
         facts.times.dialed.get_or_insert(now);
-        match Connection::dialed(&self.local, link, facts, self.policy.clone(), now) {
+        match Connection::new(&self.local, link, facts, self.policy.clone(), now) {
             Ok(mut conn) => {
                 // The time to be ready runs from the dial on.
                 conn.ready_by = ready_by.unwrap_or(conn.ready_by);
@@ -476,7 +478,7 @@ impl Session {
         let link = self.local.next_link();
         self.state = State::Dialing;
         self.stats.dials += 1;
-        self.forget(now);
+        self.start_facts(now);
         self.dial = Some(link);
         self.wake = now.map(|now| now + self.local.options.ready_timeout);
         self.actions.push_back(Action::Dial { link, to: self.target, bind: None });

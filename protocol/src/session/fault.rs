@@ -21,7 +21,7 @@ impl Session {
         }
         self.stats.faults += 1;
         let error = self.explained(error);
-        self.failed(&error);
+        self.keep_failure(&error);
         if error.is_final() {
             return self.end(Some(error));
         }
@@ -102,7 +102,7 @@ impl Session {
     pub(super) fn hang_up(&mut self) {
         if let Some(conn) = self.conn.take() {
             self.actions.push_back(Action::HangUp(conn.link));
-            self.remember(conn);
+            self.keep_facts(conn);
         }
         self.actions.extend(self.dial.take().map(Action::HangUp));
         self.wake = None;

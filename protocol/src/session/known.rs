@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// A dial begins, or began: at that time, if it is known.
-    pub(super) fn forget(&mut self, dialed: Option<Instant>) {
+    pub(super) fn start_facts(&mut self, dialed: Option<Instant>) {
         let mut facts = Facts::new(self.version, Side::Client);
         facts.peer.kind = self.kind;
         facts.socket = Some(self.target);
@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// The connection is no more.
-    pub(super) fn remember(&mut self, conn: Connection) {
+    pub(super) fn keep_facts(&mut self, conn: Connection) {
         let phase = conn.phase();
         self.last = Some(Box::new(Facts { phase, ..conn.facts }));
     }
@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    pub(super) fn failed(&mut self, error: &Error) {
+    pub(super) fn keep_failure(&mut self, error: &Error) {
         self.failure = Some(Box::new(Failure { error: error.clone(), facts: self.facts() }));
     }
 }

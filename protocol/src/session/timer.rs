@@ -66,7 +66,7 @@ impl Session {
             Timer::Backoff => self.start_dial(Some(now)),
             // A command began the dial, and commands know no time: it begins now.
             Timer::Connect if self.state == State::Dialing && self.wake.is_none() => {
-                self.forget(Some(now));
+                self.start_facts(Some(now));
                 self.wake = Some(now + self.local.options.ready_timeout);
             }
             Timer::Connect if self.state == State::Dialing => {
