@@ -17,5 +17,9 @@
 mod cluster;
 #[path = "cephx_sessions/good.rs"]
 mod good;
+#[path = "cephx_sessions/middle.rs"]
+mod middle;
 #[path = "cephx_sessions/pair.rs"]
 mod pair;
+#[path = "cephx_sessions/refused.rs"]
+mod refused;

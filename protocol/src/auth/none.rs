@@ -1,8 +1,8 @@
 //! The method "none": everybody is who they say.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cephwire_codec::EntityName;
 use cephwire_codec::v2::method;
+use cephwire_codec::{EntityName, EntityType};
 
 use super::{Answer, Auth, Client, Entity, Opening, Peer, Reason, Request, Secrets, Server};
 use crate::error::Denied;
@@ -15,8 +15,10 @@ pub struct AllowAll {
 }
 
 impl Auth for AllowAll {
-    fn client(&self, _peer: &Peer) -> Box<dyn Client> {
-        Box::new(Opener { name: self.name })
+    fn client(&self, peer: &Peer) -> Box<dyn Client> {
+        // Ceph: `AUTH_MODE_MON` where a monitor is to open a session, `AUTH_MODE_AUTHORIZER` elsewhere.
+        let to_monitor = peer.kind == EntityType::MON && peer.own != EntityType::MON;
+        Box::new(Opener { name: self.name, mode: if to_monitor { 10 } else { 1 } })
     }
 
     fn server(&self, _peer: &Peer) -> Box<dyn Server> {
@@ -26,6 +28,7 @@ impl Auth for AllowAll {
 
 struct Opener {
     name: EntityName,
+    mode: u8,
 }
 
 impl Client for Opener {
@@ -35,10 +38,10 @@ impl Client for Opener {
             let offered_methods = vec![method::NONE];
             return Err(Denied { offered_methods, allowed_methods, is_final: true, ..Denied::default() });
         }
-        // Mode byte 1, then the entity's name (type, id) and its global_id.
+        // The mode, then the entity's name (type, id) and its global_id.
         let Entity { kind, id } = self.name.into();
         let mut payload = BytesMut::new();
-        payload.put_u8(1);
+        payload.put_u8(self.mode);
         payload.put_u32_le(kind.0.into());
         payload.put_u32_le(id.len() as u32);
         payload.put_slice(id.as_bytes());

@@ -297,6 +297,9 @@ fn plausible(ticket: &AuthTicket) -> Result<(), Reason> {
     if ticket.caps.allow_all {
         return wrong("all capabilities");
     }
+    if !ticket.caps.blob.is_empty() && ticket.caps.text().is_none() {
+        return wrong("capabilities that are no text");
+    }
     if ticket.auid != NO_AUID {
         return wrong("an auid");
     }

@@ -100,6 +100,8 @@ enum Talk {
 #[derive(Debug)]
 struct Held {
     ticket: Ticket,
+    /// The number that it says: it stays so when the client gets another one.
+    global_id: u64,
     /// Nothing if it is good for ever.
     expires: Option<Timestamp>,
     renew_after: Option<Timestamp>,
@@ -258,8 +260,9 @@ impl Wallet {
                         else {
                             return Err(Reason::OutOfTurn { what: "tickets for services" });
                         };
+                        let global_id = inner.global_id;
                         for ticket in sealed.open(&key)? {
-                            self.keep(&mut inner, ticket, wanted, now)?;
+                            self.keep(&mut inner, ticket, wanted, global_id, now)?;
                         }
                         return Ok(Progress::Ready);
                     }
@@ -369,15 +372,22 @@ impl Wallet {
             return Err(Reason::Value { what: "session reply", field: "global_id", found: 0, expected });
         }
         let session_key = granted.auth.session_key.clone();
-        self.keep(inner, granted.auth, AUTH, now)?;
+        self.keep(inner, granted.auth, AUTH, global_id, now)?;
         inner.global_id = global_id;
         for ticket in granted.tickets {
-            self.keep(inner, ticket, wanted, now)?;
+            self.keep(inner, ticket, wanted, global_id, now)?;
         }
         Ok(Admitted { session_key, connection_secret: granted.connection_secret })
     }
 
-    fn keep(&self, inner: &mut Inner, ticket: Ticket, wanted: u32, now: Timestamp) -> Result<(), Reason> {
+    fn keep(
+        &self,
+        inner: &mut Inner,
+        ticket: Ticket,
+        wanted: u32,
+        global_id: u64,
+        now: Timestamp,
+    ) -> Result<(), Reason> {
         self.options.key_types.check("a session key", &ticket.session_key)?;
         let Ticket { service, validity, .. } = ticket;
         if service & wanted == 0 || !service.is_power_of_two() {
@@ -387,7 +397,7 @@ impl Wallet {
         let lasting = Some(validity).filter(|validity| !validity.is_zero());
         let expires = lasting.map(|validity| after(now, validity));
         let renew_after = lasting.map(|validity| after(now, validity - validity / 4));
-        inner.tickets.insert(service, Held { ticket, expires, renew_after });
+        inner.tickets.insert(service, Held { ticket, global_id, expires, renew_after });
         Ok(())
     }
 
@@ -476,8 +486,8 @@ impl Inner {
 
     /// An authorizer that lacks its proof, and the key for that.
     fn authorizer(&self, service: u32) -> Option<(Authorizer, CryptoKey)> {
-        let ticket = &self.tickets.get(&service)?.ticket;
-        let (global_id, proof) = (self.global_id, Bytes::new());
+        let Held { ticket, global_id, .. } = self.tickets.get(&service)?;
+        let (global_id, proof) = (*global_id, Bytes::new());
         let authorizer = Authorizer { global_id, service, ticket: ticket.blob.clone(), proof };
         Some((authorizer, ticket.session_key.clone()))
     }

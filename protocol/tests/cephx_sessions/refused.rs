@@ -1,0 +1,769 @@
+//! The table of what must not work: each is refused with an error of its own by the side that is to be deceived, in
+//! both roles and both versions, and no session opens.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use cephwire_protocol::auth::cephx::authorizer::{AuthorizeReply, Authorizer};
+use cephwire_protocol::auth::cephx::monitor::{Authenticate, Introduction, Request as MonRequest};
+use cephwire_protocol::auth::cephx::ticket::{AuthTicket, Caps};
+use cephwire_protocol::auth::cephx::{
+    CryptoKey, KeyServerOptions, KeyType, KeyTypes, Random, ServiceOptions, TicketBlob, Wallet, WalletOptions,
+};
+use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Peer, Reason, Request, Secrets, Server};
+use cephwire_protocol::codec::v2::{method, mode};
+use cephwire_protocol::codec::{EntityType, Features, Timestamp};
+use cephwire_protocol::{Denied, Error, Incompatible, Version};
+
+use super::cluster::{Cluster, KINDS, OSD, authenticate, client, entity, key, reason};
+use super::pair::{NOW, Node, Pair, VERSIONS};
+
+/// A payload on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Open,
+    Challenge,
+    Answer,
+    Done,
+}
+
+const STEPS: [Step; 4] = [Step::Open, Step::Challenge, Step::Answer, Step::Done];
+
+/// Changes payloads before they are sent.
+type Edit = Arc<dyn Fn(Step, Vec<u8>) -> Vec<u8> + Send + Sync>;
+
+/// An authentication that does not stick to the rules.
+struct Cheat {
+    honest: Arc<dyn Auth>,
+    edit: Edit,
+}
+
+impl std::fmt::Debug for Cheat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cheat")
+    }
+}
+
+fn cheating(mut node: Node, edit: impl Fn(Step, Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Node {
+    node.auth = Arc::new(Cheat { honest: node.auth, edit: Arc::new(edit) });
+    node
+}
+
+struct CheatingClient(Box<dyn Client>, Edit);
+struct CheatingServer(Box<dyn Server>, Edit);
+
+impl Auth for Cheat {
+    fn client(&self, peer: &Peer) -> Box<dyn Client> {
+        Box::new(CheatingClient(self.honest.client(peer), Arc::clone(&self.edit)))
+    }
+
+    fn server(&self, peer: &Peer) -> Box<dyn Server> {
+        Box::new(CheatingServer(self.honest.server(peer), Arc::clone(&self.edit)))
+    }
+
+    fn required_features(&self, peer: EntityType, method: u32) -> Features {
+        self.honest.required_features(peer, method)
+    }
+}
+
+impl Client for CheatingClient {
+    fn open(&mut self, allowed: &[u32]) -> Result<Option<Opening>, Denied> {
+        let opening = self.0.open(allowed)?;
+        let edit = |payload: Bytes| (self.1)(Step::Open, payload.to_vec()).into();
+        Ok(opening.map(|opening| Opening { payload: edit(opening.payload), ..opening }))
+    }
+
+    fn more(&mut self, payload: &[u8]) -> Result<Bytes, Denied> {
+        Ok((self.1)(Step::Answer, self.0.more(payload)?.to_vec()).into())
+    }
+
+    fn done(&mut self, global_id: u64, mode: u32, payload: &[u8]) -> Result<Secrets, Denied> {
+        self.0.done(global_id, mode, payload)
+    }
+
+    fn refused(&mut self, result: i32) -> bool {
+        self.0.refused(result)
+    }
+}
+
+impl Server for CheatingServer {
+    fn request(&mut self, request: &Request<'_>) -> Answer {
+        match self.0.request(request) {
+            Answer::More(payload) => Answer::More((self.1)(Step::Challenge, payload.to_vec()).into()),
+            Answer::Done { payload, name, global_id, caps, secrets } => {
+                let payload = (self.1)(Step::Done, payload.to_vec()).into();
+                Answer::Done { payload, name, global_id, caps, secrets }
+            }
+            bad => bad,
+        }
+    }
+
+    fn methods(&self) -> Vec<u32> {
+        self.0.methods()
+    }
+}
+
+/// A client that has logged in.
+fn logged_in(cluster: &Cluster) -> Arc<Wallet> {
+    let wallet = cluster.wallet("client.admin");
+    cluster.log_in(Version::V2, &wallet);
+    wallet
+}
+
+/// The acceptor refuses, for this reason; the dialer is told nothing but the errno.
+#[track_caller]
+fn refused_by_acceptor(pair: &Pair, expected: &Reason) {
+    assert!(!pair.is_open() && pair.dialer.received.is_empty());
+    assert_eq!(&reason(&pair.acceptor.error), expected);
+    assert_eq!(pair.acceptor.session.last_failure().unwrap().facts.refused.as_ref(), Some(expected));
+    assert_eq!(reason(&pair.dialer.error), Reason::Refused { result: errno(expected, pair) });
+}
+
+/// v1 has no errors: BADAUTHORIZER is −13 to the client.
+fn errno(reason: &Reason, pair: &Pair) -> i32 {
+    if pair.dialer.session.version() == Version::V1 { -13 } else { reason.errno() }
+}
+
+#[track_caller]
+fn refused_by_dialer(pair: &Pair, expected: &Reason) {
+    assert!(!pair.is_open());
+    assert_eq!(&reason(&pair.dialer.error), expected);
+}
+
+#[test]
+fn a_wrong_key_and_an_unknown_entity() {
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let wallet =
+            |name: &str, key| Wallet::new(entity(name), key, WalletOptions::default(), [8; 32]).unwrap();
+        let wrong = wallet("client.admin", key("somebody", kind));
+        let other_type = wallet("client.admin", key("client.admin", KeyType::Aes));
+        let unknown = wallet("client.nobody", key("client.nobody", kind));
+        let wrong_key = Reason::WrongKey { entity: "client.admin".to_owned() };
+        let nobody = Reason::UnknownEntity { entity: "client.nobody".to_owned() };
+        let mut rows = vec![(wrong, wrong_key.clone()), (unknown, nobody)];
+        if kind == KeyType::Aes256k {
+            rows.push((other_type, wrong_key));
+        }
+        for (wallet, expected) in rows {
+            let pair = Pair::new(Version::V2, &client(&wallet), &cluster.monitor());
+            refused_by_acceptor(&pair, &expected);
+            // No other attempt can help.
+            assert!(pair.dialer.error.as_ref().unwrap().is_final());
+            let mut pair = Pair::new(Version::V1, &client(&wallet), &cluster.monitor());
+            let mut talk = cluster.server.talk();
+            let told = Err(Reason::Refused { result: -13 });
+            assert_eq!(authenticate(&mut pair, &wallet, &mut talk, NOW), (told, Err(expected)));
+            assert_eq!((talk.client(), wallet.global_id()), (None, None));
+            assert!(wallet.ticket(EntityType::AUTH).is_none());
+        }
+    }
+}
+
+/// A monitor that does not know the key cannot make a ticket that the client can read.
+#[test]
+fn a_wrong_monitor() {
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let wallet = cluster.wallet("client.admin");
+        // It answers any proof, as if it were right.
+        let impostor = Cluster::new(kind);
+        impostor.server.edit(|keyring| {
+            keyring.entries.get_mut(&entity("client.admin")).unwrap().key = key("guess", kind);
+        });
+        let guess =
+            Wallet::new(entity("client.admin"), key("guess", kind), WalletOptions::default(), [8; 32])
+                .unwrap();
+        let replies: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let heard = Arc::clone(&replies);
+        let monitor = cheating(impostor.monitor(), move |step, payload| {
+            if step == Step::Done {
+                heard.lock().unwrap().push(payload.clone());
+            }
+            payload
+        });
+        Pair::new(Version::V2, &client(&guess), &monitor).expect_open();
+        let reply = replies.lock().unwrap()[0].clone();
+        let honest = cheating(
+            cluster.monitor(),
+            move |step, payload| if step == Step::Done { reply.clone() } else { payload },
+        );
+        let pair = Pair::new(Version::V2, &client(&wallet), &honest);
+        refused_by_dialer(&pair, &Reason::Unreadable { what: "session key" });
+        assert_eq!((wallet.global_id(), wallet.ticket(OSD)), (None, None));
+    }
+}
+
+/// An authorizer that somebody has seen is good for nothing: the challenge is another one (CVE-2018-1128).
+#[test]
+fn a_replayed_authorizer() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let recorder = Arc::clone(&seen);
+        let recording = cheating(client(&wallet), move |_, payload| {
+            recorder.lock().unwrap().push(payload.clone());
+            payload
+        });
+        let osd = cluster.osd();
+        Pair::new(version, &recording, &osd).expect_open();
+        let [first, second] = seen.lock().unwrap().clone().try_into().unwrap();
+        // Both steps again; or the second one at once.
+        for opening in [first, second.clone()] {
+            let second = second.clone();
+            let replayed =
+                cheating(
+                    client(&wallet),
+                    move |step, _| if step == Step::Open { opening.clone() } else { second.clone() },
+                );
+            refused_by_acceptor(&Pair::new(version, &replayed, &osd), &Reason::WrongChallenge);
+        }
+    }
+}
+
+/// The client never answers the challenge; the server never asks one.
+#[test]
+fn a_challenge_skipped() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        let first: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let stubborn = cheating(client(&wallet), move |step, payload| {
+            let mut first = first.lock().unwrap();
+            if step == Step::Open {
+                *first = payload;
+            }
+            first.clone()
+        });
+        refused_by_acceptor(&Pair::new(version, &stubborn, &cluster.osd()), &Reason::ChallengeSkipped);
+        let mut lax = cluster.osd();
+        lax.auth = Arc::new(Lax(lax.auth));
+        refused_by_dialer(&Pair::new(version, &client(&wallet), &lax), &Reason::ChallengeSkipped);
+    }
+    // A monitor that wants no proof at all.
+    let cluster = Cluster::new(KeyType::Aes);
+    let mut lax = cluster.monitor();
+    lax.auth = Arc::new(Lax(lax.auth));
+    let pair = Pair::new(Version::V2, &client(&cluster.wallet("client.admin")), &lax);
+    refused_by_dialer(&pair, &Reason::ChallengeSkipped);
+}
+
+/// A server that does not challenge: it behaves as if the client could not be.
+#[derive(Debug)]
+struct Lax(Arc<dyn Auth>);
+struct LaxServer(Box<dyn Server>);
+
+impl Auth for Lax {
+    fn client(&self, peer: &Peer) -> Box<dyn Client> {
+        self.0.client(peer)
+    }
+
+    fn server(&self, peer: &Peer) -> Box<dyn Server> {
+        Box::new(LaxServer(self.0.server(peer)))
+    }
+}
+
+impl Server for LaxServer {
+    fn request(&mut self, request: &Request<'_>) -> Answer {
+        match self.0.request(&Request { can_be_challenged: false, ..*request }) {
+            Answer::More(payload) => {
+                let (name, caps) = (None, Bytes::new());
+                let secrets = Secrets {
+                    connection_secret: vec![0; 64].into(),
+                    sign_transcript: Box::new(|_| [0; 32]),
+                    signer: None,
+                };
+                Answer::Done { name, global_id: 1, caps, payload, secrets }
+            }
+            other => other,
+        }
+    }
+
+    fn methods(&self) -> Vec<u32> {
+        self.0.methods()
+    }
+}
+
+/// A service that proves nothing, or something else.
+#[test]
+fn a_reply_missing_or_wrong() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        let session_key = wallet.ticket(OSD).unwrap().session_key;
+        let reply = move |key: &CryptoKey| {
+            let reply = AuthorizeReply { nonce_plus_one: 7, connection_secret: vec![1; 64].into() };
+            reply.seal(key, &mut Random::new([3; 32]))
+        };
+        let unreadable = Reason::Unreadable { what: "authorizer reply" };
+        for (payload, expected) in [
+            (Vec::new(), Reason::ReplyMissing),
+            (reply(&session_key), Reason::WrongReply),
+            (reply(&key("osd.0", kind)), unreadable),
+        ] {
+            let osd = cheating(
+                cluster.osd(),
+                move |step, honest| if step == Step::Done { payload.clone() } else { honest },
+            );
+            refused_by_dialer(&Pair::new(version, &client(&wallet), &osd), &expected);
+        }
+    }
+    let cluster = Cluster::new(KeyType::Aes);
+    let monitor =
+        cheating(cluster.monitor(), |step, honest| if step == Step::Done { Vec::new() } else { honest });
+    let pair = Pair::new(Version::V2, &client(&cluster.wallet("client.admin")), &monitor);
+    refused_by_dialer(&pair, &Reason::ReplyMissing);
+}
+
+/// A ticket altered in any byte that is sealed: nobody gets in by it.
+#[test]
+fn a_tampered_ticket() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        let (osd, len) = (cluster.osd(), wallet.ticket(OSD).unwrap().blob.blob.len());
+        for at in 0..len {
+            let edit = move |_, payload: Vec<u8>| {
+                let mut authorizer = Authorizer::decode(&payload).unwrap();
+                let mut blob = authorizer.ticket.blob.to_vec();
+                blob[at] ^= 0x40;
+                authorizer.ticket.blob = blob.into();
+                authorizer.encode()
+            };
+            let pair = Pair::new(version, &cheating(client(&wallet), edit), &osd);
+            assert!(!pair.is_open(), "{kind} {at}");
+            let found = reason(&pair.acceptor.error);
+            // With aes, it depends on where: the magic, the padding, or a field. That is why there is another type.
+            if kind == KeyType::Aes256k || at < 16 {
+                assert_eq!(found, Reason::Unreadable { what: "ticket" }, "{at}");
+            }
+        }
+    }
+}
+
+/// A ticket that says what no monitor writes, sealed with the right key.
+#[test]
+fn tickets_that_no_monitor_writes() {
+    type Change<'a> = &'a dyn Fn(&mut AuthTicket);
+    let cluster = Cluster::new(KeyType::Aes);
+    let wallet = logged_in(&cluster);
+    let (osd, ticket) = (cluster.osd(), wallet.ticket(OSD).unwrap());
+    let secret = cluster.server.rotating_secrets(OSD, NOW).find(ticket.blob.secret_id).unwrap().clone();
+    let info = ticket.blob.open(&secret).unwrap();
+    let nanoseconds = Timestamp { sec: NOW.sec + 100, nsec: 1_000_000_000 };
+    let of = |change: Change<'_>| {
+        let mut info = info.clone();
+        change(&mut info.ticket);
+        info
+    };
+    let rows: [(Change<'_>, Reason); 7] = [
+        (
+            &|ticket| ticket.caps = Caps { allow_all: true, ..Caps::default() },
+            Reason::Ticket { what: "all capabilities" },
+        ),
+        (
+            &|ticket| ticket.caps.blob = Bytes::from_static(b"allow"),
+            Reason::Ticket { what: "capabilities that are no text" },
+        ),
+        (&|ticket| ticket.auid = 0, Reason::Ticket { what: "an auid" }),
+        (
+            &|ticket| ticket.expires = nanoseconds,
+            Reason::Ticket { what: "more than a second in nanoseconds" },
+        ),
+        (
+            &|ticket| ticket.created = Timestamp { sec: NOW.sec + 7200, nsec: 0 },
+            Reason::Ticket { what: "an end before its beginning" },
+        ),
+        (&|ticket| ticket.global_id = 5, Reason::GlobalId { claimed: 4100, proven: Some(5) }),
+        (
+            &|ticket| {
+                (ticket.created, ticket.expires) =
+                    (Timestamp::default(), Timestamp { sec: NOW.sec - 61, nsec: 0 })
+            },
+            Reason::Expired { service: 4, expired: NOW.sec - 61, now: NOW.sec },
+        ),
+    ];
+    for (change, expected) in rows {
+        let blob = of(change).seal(ticket.blob.secret_id, &secret, &mut Random::new([4; 32]));
+        for version in VERSIONS {
+            let blob = blob.clone();
+            let edit = move |_, payload: Vec<u8>| {
+                let mut authorizer = Authorizer::decode(&payload).unwrap();
+                authorizer.ticket = blob.clone();
+                authorizer.encode()
+            };
+            refused_by_acceptor(&Pair::new(version, &cheating(client(&wallet), edit), &osd), &expected);
+        }
+    }
+}
+
+/// Tickets end: a client does not show one, a service does not take one.
+#[test]
+fn an_expired_ticket() {
+    for version in VERSIONS {
+        let cluster = Cluster::new(KeyType::Aes);
+        let wallet = logged_in(&cluster);
+        let end = NOW.sec + 3600;
+        let late = Node { now: Timestamp { sec: end, nsec: 0 }, ..client(&wallet) };
+        let expired = |now| Reason::Expired { service: 4, expired: end, now };
+        refused_by_dialer(&Pair::new(version, &late, &cluster.osd()), &expired(end));
+        // Its clock is slow, or it does not care; the service's is a minute fast at most.
+        let osd = Node { now: Timestamp { sec: end + 60, nsec: 0 }, ..cluster.osd() };
+        Pair::new(version, &client(&wallet), &osd).expect_open();
+        let osd = Node { now: Timestamp { sec: end + 61, nsec: 0 }, ..cluster.osd() };
+        refused_by_acceptor(&Pair::new(version, &client(&wallet), &osd), &expired(end + 61));
+        // As Ceph has it: while the key is there, the ticket is good.
+        let options = ServiceOptions { expiry_grace: None, ..ServiceOptions::default() };
+        let osd = Node { auth: cluster.osd_auth(options), ..osd };
+        Pair::new(version, &client(&wallet), &osd).expect_open();
+    }
+}
+
+#[test]
+fn no_ticket_or_one_for_somebody_else() {
+    for version in VERSIONS {
+        let cluster = Cluster::new(KeyType::Aes);
+        let wallet = cluster.wallet("client.admin");
+        refused_by_dialer(
+            &Pair::new(version, &client(&wallet), &cluster.osd()),
+            &Reason::NoTicket { service: 4 },
+        );
+        cluster.log_in(version, &wallet);
+        // A ticket for managers, shown to an OSD; and an AUTH ticket called one for OSDs.
+        for (kind, claimed, expected) in [
+            (EntityType::MGR, 16, Reason::WrongService { found: 16, expected: 4 }),
+            (EntityType::AUTH, 4, Reason::Unreadable { what: "ticket" }),
+        ] {
+            let blob = wallet.ticket(kind).unwrap().blob;
+            let edit = move |_, payload: Vec<u8>| {
+                let authorizer = Authorizer::decode(&payload).unwrap();
+                Authorizer { service: claimed, ticket: blob.clone(), ..authorizer }.encode()
+            };
+            refused_by_acceptor(
+                &Pair::new(version, &cheating(client(&wallet), edit), &cluster.osd()),
+                &expected,
+            );
+        }
+        // The number of somebody else.
+        let edit = |_, payload: Vec<u8>| {
+            Authorizer { global_id: 4101, ..Authorizer::decode(&payload).unwrap() }.encode()
+        };
+        let expected = Reason::GlobalId { claimed: 4101, proven: Some(4100) };
+        refused_by_acceptor(&Pair::new(version, &cheating(client(&wallet), edit), &cluster.osd()), &expected);
+        // A stolen ticket: without its session key.
+        let thief = cluster.wallet("client.b");
+        cluster.log_in(version, &thief);
+        let stolen = wallet.ticket(OSD).unwrap().blob;
+        let edit = move |_, payload: Vec<u8>| {
+            let authorizer = Authorizer::decode(&payload).unwrap();
+            Authorizer { global_id: 4100, ticket: stolen.clone(), ..authorizer }.encode()
+        };
+        let expected = Reason::Unreadable { what: "authorizer" };
+        refused_by_acceptor(&Pair::new(version, &cheating(client(&thief), edit), &cluster.osd()), &expected);
+    }
+}
+
+/// Every payload of every step, cut at each byte and with a byte too many, both ways.
+#[test]
+fn payloads_cut_and_overlong() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        for step in STEPS {
+            let to_monitor = version == Version::V2;
+            for monitor in [false, true].into_iter().filter(|monitor| to_monitor || !*monitor) {
+                let acceptor = if monitor { cluster.monitor() } else { cluster.osd() };
+                let by_client = matches!(step, Step::Open | Step::Answer);
+                let attempt = |edit: Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>| {
+                    let edit = move |at, payload| if at == step { edit(payload) } else { payload };
+                    if by_client {
+                        let pair = Pair::new(version, &cheating(client(&wallet), edit), &acceptor);
+                        (pair.is_open(), pair.acceptor.error)
+                    } else {
+                        let pair = Pair::new(version, &client(&wallet), &cheating(acceptor.clone(), edit));
+                        (pair.is_open(), pair.dialer.error)
+                    }
+                };
+                let (open, error) = attempt(Arc::new(|mut payload| {
+                    payload.push(0);
+                    payload
+                }));
+                assert!(!open, "{step:?} monitor {monitor}");
+                let found = reason(&error);
+                let challenge = step == Step::Challenge && !monitor;
+                if challenge {
+                    // It is all ciphertext.
+                    assert_eq!(found, Reason::Unreadable { what: "authorizer challenge" });
+                } else {
+                    assert!(
+                        matches!(found, Reason::Overlong { extra: 1, .. }),
+                        "{step:?} monitor {monitor}: {found}"
+                    );
+                }
+                for cut in (0..200).step_by(3) {
+                    let whole = Arc::new(Mutex::new(false));
+                    let was_whole = Arc::clone(&whole);
+                    let (open, error) = attempt(Arc::new(move |mut payload| {
+                        *was_whole.lock().unwrap() = payload.len() <= cut;
+                        payload.truncate(cut);
+                        payload
+                    }));
+                    if *whole.lock().unwrap() {
+                        break;
+                    }
+                    assert!(!open, "{step:?} monitor {monitor} cut at {cut}");
+                    let found = reason(&error);
+                    let none = matches!(found, Reason::NoAuthorizer | Reason::ReplyMissing);
+                    let expected = match cut {
+                        0 => none || matches!(found, Reason::Unreadable { .. } | Reason::Truncated { .. }),
+                        _ if challenge => matches!(found, Reason::Unreadable { .. }),
+                        _ => matches!(found, Reason::Truncated { .. }),
+                    };
+                    assert!(expected, "{step:?} monitor {monitor} cut at {cut}: {found}");
+                }
+                // The wallet is as it was.
+                if monitor {
+                    cluster.log_in(version, &wallet);
+                }
+            }
+        }
+    }
+}
+
+/// CVE-2021-20288: a number is kept only by the ticket that proves it.
+#[test]
+fn a_claimed_global_id() {
+    let cluster = Cluster::new(KeyType::Aes);
+    // Clusters are all alike: what one gives to its second client, the others can read.
+    let (_, other) = (logged_in(&cluster), cluster.wallet("client.b"));
+    cluster.log_in(Version::V2, &other);
+    let foreign = other.ticket(EntityType::AUTH).unwrap().blob;
+    let claim = |id| {
+        move |payload: Vec<u8>| {
+            Introduction { global_id: id, ..Introduction::decode(&payload).unwrap() }.encode()
+        }
+    };
+    let with = |change: fn(&mut Authenticate, TicketBlob)| {
+        let foreign = foreign.clone();
+        move |payload: Vec<u8>| {
+            let Ok(MonRequest::Authenticate(mut request)) = MonRequest::decode(&payload) else { panic!() };
+            change(&mut request, foreign.clone());
+            MonRequest::Authenticate(request).encode()
+        }
+    };
+    let none = |claimed| Reason::GlobalId { claimed, proven: None };
+    type Change = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
+    let rows: [(Change, Change, Reason); 5] = [
+        // Somebody else's number, with the own ticket; any number without a ticket; with a broken one.
+        (
+            Arc::new(claim(4101)),
+            Arc::new(|payload| payload),
+            Reason::GlobalId { claimed: 4101, proven: Some(4100) },
+        ),
+        (
+            Arc::new(|payload| payload),
+            Arc::new(with(|request, _| request.old_ticket = Default::default())),
+            none(4100),
+        ),
+        (
+            Arc::new(|payload| payload),
+            Arc::new(with(|request, _| request.old_ticket.secret_id = 99)),
+            none(4100),
+        ),
+        // Somebody else's ticket, with the own number.
+        (
+            Arc::new(|payload| payload),
+            Arc::new(with(|request, foreign| request.old_ticket = foreign)),
+            Reason::GlobalId { claimed: 4100, proven: Some(4101) },
+        ),
+        // A ticket, but no number.
+        (Arc::new(claim(0)), Arc::new(|payload| payload), Reason::SuperfluousTicket),
+    ];
+    for (opening, answer, expected) in rows {
+        let edit = move |step, payload| if step == Step::Open { opening(payload) } else { answer(payload) };
+        let cluster = Cluster::new(KeyType::Aes);
+        let wallet = logged_in(&cluster);
+        let pair = Pair::new(Version::V2, &cheating(client(&wallet), edit), &cluster.monitor());
+        refused_by_acceptor(&pair, &expected);
+        // It was for the ticket that it showed, as far as the client knows: it begins anew, and may try again.
+        assert!(wallet.global_id().is_none() && !pair.dialer.error.as_ref().unwrap().is_final());
+        cluster.log_in(Version::V2, &wallet);
+        assert_eq!(wallet.global_id(), Some(4101));
+    }
+}
+
+/// Old clients, who do not know the rule, only where the configuration says so.
+#[test]
+fn a_claimed_global_id_of_old() {
+    for allowed in [false, true] {
+        let options =
+            KeyServerOptions { allow_insecure_global_id_reclaim: allowed, ..KeyServerOptions::default() };
+        for version in [2, 3] {
+            let cluster = Cluster::mixed(KeyType::Aes, options);
+            let wallet = logged_in(&cluster);
+            let edit = move |step, payload: Vec<u8>| match MonRequest::decode(&payload) {
+                Ok(MonRequest::Authenticate(request)) if step == Step::Answer => {
+                    let old_ticket = Default::default();
+                    MonRequest::Authenticate(Authenticate { version, old_ticket, ..request }).encode()
+                }
+                _ => payload,
+            };
+            let pair = Pair::new(Version::V2, &cheating(client(&wallet), edit), &cluster.monitor());
+            assert_eq!(pair.is_open(), allowed && version == 2);
+        }
+    }
+}
+
+/// Secure mode without anything to encrypt with: by a client that asks for no other keys (Ceph's monitors abort), by a
+/// service that gives no secret.
+#[test]
+fn secure_mode_without_a_secret() {
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let wallet = logged_in(&cluster);
+        let edit = |step, payload: Vec<u8>| match MonRequest::decode(&payload) {
+            Ok(MonRequest::Authenticate(request)) if step == Step::Answer => {
+                MonRequest::Authenticate(Authenticate { other_keys: 0, ..request }).encode()
+            }
+            _ => payload,
+        };
+        let secure = |node: Node| node.modes(&[mode::SECURE]);
+        let pair = Pair::new(Version::V2, &secure(cheating(client(&wallet), edit)), &cluster.monitor());
+        refused_by_acceptor(&pair, &Reason::NoConnectionSecret);
+        let session_key = wallet.ticket(OSD).unwrap().session_key;
+        let osd = cheating(cluster.osd(), move |step, payload| {
+            if step != Step::Done {
+                return payload;
+            }
+            let reply = AuthorizeReply::open(&payload, &session_key).unwrap();
+            let connection_secret = reply.connection_secret[..39].to_vec().into();
+            AuthorizeReply { connection_secret, ..reply }.seal(&session_key, &mut Random::new([3; 32]))
+        });
+        let pair = Pair::new(Version::V2, &secure(client(&wallet)), &secure(osd));
+        refused_by_dialer(&pair, &Reason::NoConnectionSecret);
+    }
+}
+
+/// Nobody gets a key of a type that is not allowed past either side.
+#[test]
+fn key_types_that_are_not_allowed() {
+    let new = KeyTypes { aes: false, aes256k: true };
+    let aes = |what| Reason::KeyNotAllowed { what, kind: "aes" };
+    let strict = WalletOptions { key_types: new, ..WalletOptions::default() };
+    let error =
+        Wallet::new(entity("client.admin"), key("client.admin", KeyType::Aes), strict, [0; 32]).unwrap_err();
+    assert_eq!(error, aes("the own key"));
+    let service = ServiceOptions { key_types: new, ..ServiceOptions::default() };
+    for version in VERSIONS {
+        // A monitor and a client with an old key.
+        let cluster =
+            Cluster::mixed(KeyType::Aes, KeyServerOptions { service, ..KeyServerOptions::default() });
+        let wallet = cluster.wallet("client.admin");
+        let mut pair = Pair::new(version, &client(&wallet), &cluster.monitor());
+        if version == Version::V2 {
+            refused_by_acceptor(&pair, &aes("the client's key"));
+        } else {
+            let outcome = authenticate(&mut pair, &wallet, &mut cluster.server.talk(), NOW);
+            assert_eq!(outcome.1, Err(aes("the client's key")));
+        }
+        // A service whose monitor still gives old keys.
+        let cluster = Cluster::mixed(
+            KeyType::Aes256k,
+            KeyServerOptions { service_key_type: KeyType::Aes, ..KeyServerOptions::default() },
+        );
+        let wallet = cluster.wallet("client.admin");
+        cluster.log_in(version, &wallet);
+        let osd = Node::new("osd.0", cluster.osd_auth(service));
+        refused_by_acceptor(&Pair::new(version, &client(&wallet), &osd), &aes("the key of a ticket"));
+        // A client that is given an old session key.
+        let wallet = cluster.wallet_with("client.admin", strict);
+        let mut pair = Pair::new(version, &client(&wallet), &cluster.monitor());
+        if version == Version::V2 {
+            refused_by_dialer(&pair, &aes("a session key"));
+        } else {
+            let outcome = authenticate(&mut pair, &wallet, &mut cluster.server.talk(), NOW);
+            assert_eq!(outcome.0, Err(aes("a session key")));
+        }
+        assert!(wallet.ticket(OSD).is_none());
+    }
+}
+
+/// Methods: none in common; a connection without an authorizer.
+#[test]
+fn methods_that_do_not_fit() {
+    let cluster = Cluster::new(KeyType::Aes);
+    let wallet = logged_in(&cluster);
+    let stranger = |name: &str| {
+        Node::new(name, Arc::new(cephwire_protocol::auth::AllowAll { name: name.parse().unwrap() }))
+    };
+    let pair = Pair::new(Version::V2, &stranger("client.5"), &cluster.osd());
+    let Some(Error::Denied(denied)) = &pair.dialer.error else { panic!() };
+    assert_eq!(
+        (denied.result, &denied.allowed_methods[..], denied.is_final),
+        (-95, &[method::CEPHX][..], true)
+    );
+    let pair = Pair::new(Version::V1, &stranger("client.5"), &cluster.osd());
+    refused_by_acceptor(&pair, &Reason::Method { found: method::NONE });
+    // A server that only does without: the client does not.
+    let pair = Pair::new(Version::V2, &client(&wallet), &stranger("osd.0"));
+    let Some(Error::Denied(denied)) = &pair.dialer.error else { panic!() };
+    assert_eq!((denied.result, &denied.allowed_methods[..]), (-95, &[method::NONE][..]));
+    // Nothing at all.
+    for version in VERSIONS {
+        let mute = cheating(client(&wallet), |_, _| Vec::new());
+        refused_by_acceptor(&Pair::new(version, &mute, &cluster.osd()), &Reason::NoAuthorizer);
+    }
+    let options = ServiceOptions { require_authorizer: false, ..ServiceOptions::default() };
+    let osd = Node::new("osd.0", cluster.osd_auth(options));
+    let pair = Pair::new(Version::V2, &cheating(client(&wallet), |_, _| Vec::new()), &osd);
+    // (The client, who sent one, insists on an answer.)
+    refused_by_dialer(&pair, &Reason::ReplyMissing);
+}
+
+/// v1: who cannot be challenged, or cannot sign, is kept out where that is demanded.
+#[test]
+fn features_that_cephx_needs() {
+    let cluster = Cluster::new(KeyType::Aes);
+    let wallet = logged_in(&cluster);
+    let default = ServiceOptions { require_version: 1, ..ServiceOptions::default() };
+    let signed = Features::MSG_AUTH;
+    for (options, missing, refused) in [
+        (ServiceOptions { require_version: 2, ..default }, Features::CEPHX_V2, true),
+        (ServiceOptions { require_signatures: true, ..default }, signed, true),
+        (ServiceOptions { service_require_signatures: true, ..default }, signed, true),
+        (ServiceOptions { cluster_require_signatures: true, ..default }, signed, false),
+        (default, signed, false),
+    ] {
+        let mut dialer = client(&wallet);
+        dialer.policy.features_supported = Features(dialer.policy.features_supported.0 & !missing.0);
+        let osd = Node::new("osd.0", cluster.osd_auth(options));
+        let pair = Pair::new(Version::V1, &dialer, &osd);
+        assert_eq!(pair.is_open(), !refused, "{options:?}");
+        if refused {
+            assert_eq!(pair.dialer.error, Some(Incompatible::PeerRequires { missing }.into()));
+        }
+    }
+}
+
+/// Monitors among themselves: with another key than theirs; with their key, but another's name.
+#[test]
+fn false_monitors() {
+    for version in VERSIONS {
+        let (one, other) = (Cluster::new(KeyType::Aes), Cluster::new(KeyType::Aes));
+        other.server.edit(|keyring| {
+            keyring.entries.get_mut(&entity("mon.")).unwrap().key = key("another", KeyType::Aes);
+        });
+        let pair = Pair::new(version, &one.monitor(), &other.monitor());
+        refused_by_acceptor(&pair, &Reason::Unreadable { what: "ticket" });
+        other.server.edit(|keyring| {
+            keyring.entries.remove(&entity("mon."));
+        });
+        let pair = Pair::new(version, &one.monitor(), &other.monitor());
+        refused_by_acceptor(&pair, &Reason::UnknownSecret { service: 1, secret_id: u64::MAX });
+        refused_by_dialer(
+            &Pair::new(version, &other.monitor(), &one.monitor()),
+            &Reason::NoTicket { service: 1 },
+        );
+    }
+}
