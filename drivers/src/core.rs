@@ -269,6 +269,8 @@ impl Core {
         from: SocketAddr,
         version: Version,
     ) -> Option<(Arc<Conn>, Arc<Link>)> {
+        // Tickets end by it.
+        self.local.set_wall_clock(wall_clock());
         let mut table = self.table();
         if table.accepting.is_full() || self.is_stopped() {
             return None;
@@ -413,6 +415,12 @@ impl Core {
         let listening = self.runtime.listen(self, bound)?;
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listening);
         Ok(())
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn listening_fds(&self) -> Vec<i32> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(|listener| listener.fd()).collect()
     }
 
     pub(crate) fn stop_listening(&self) {

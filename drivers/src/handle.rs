@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use cephwire_protocol::codec::{AddrVec, EntityName, Message, Timestamp, priority};
-use cephwire_protocol::{Policy, Stats, Version};
+use cephwire_protocol::{Facts, Failure, Policy, Stats, Version};
 
 use crate::conn::Conn;
 use crate::core::Core;
@@ -189,6 +189,19 @@ impl Handle {
             Kind::Session(conn) => conn.lock().session.policy().clone(),
             Kind::Loopback(core) => core.local.policy(core.local.name().kind),
         }
+    }
+
+    /// What the current connection, or the last attempt to make one, negotiated so far, and when. Nothing of the
+    /// loopback.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        Some(self.conn()?.lock().session.facts())
+    }
+
+    /// How far the last attempt got that failed, and why it did.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.conn()?.lock().session.last_failure().cloned()
     }
 
     /// When the peer last asked for a sign of life.

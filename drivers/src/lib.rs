@@ -99,8 +99,8 @@ pub mod tokio;
 pub use cephwire_protocol as protocol;
 pub use cephwire_protocol::codec;
 pub use cephwire_protocol::{
-    Error, Local, Manner, Options, Policies, Policy, Received, Stamps, Stats, Totals, Version, auth, inject,
-    throttle,
+    Error, Facts, Failure, Local, Manner, Options, Policies, Policy, Received, Stamps, Stats, Times, Totals,
+    Version, auth, inject, throttle,
 };
 pub use dispatcher::Dispatcher;
 pub use handle::Handle;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -26,8 +27,8 @@ pub(crate) struct Link {
     /// For who reads: a pause is over.
     pub(crate) gate: Bell,
     hung_up: AtomicBool,
-    /// The other end, if that has such an address.
-    peer: OnceLock<SocketAddr>,
+    /// The socket's descriptor, and its other end, if that has such an address.
+    socket: OnceLock<(i32, Option<SocketAddr>)>,
     /// Shuts the socket down.
     closer: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -46,19 +47,22 @@ impl Link {
             bell: Bell::default(),
             gate: Bell::default(),
             hung_up: AtomicBool::new(false),
-            peer: OnceLock::new(),
+            socket: OnceLock::new(),
             closer: OnceLock::new(),
         })
     }
 
     pub(crate) fn peer_socket(&self) -> Option<SocketAddr> {
-        self.peer.get().copied()
+        self.socket.get().and_then(|(_, peer)| *peer)
     }
 
-    pub(crate) fn set_peer_socket(&self, peer: Option<SocketAddr>) {
-        if let Some(peer) = peer {
-            let _ = self.peer.set(peer);
-        }
+    #[cfg(feature = "serde")]
+    pub(crate) fn fd(&self) -> Option<i32> {
+        self.socket.get().map(|(fd, _)| *fd)
+    }
+
+    pub(crate) fn set_socket(&self, socket: BorrowedFd<'_>, peer: Option<SocketAddr>) {
+        let _ = self.socket.set((socket.as_raw_fd(), peer));
     }
 
     /// How a thread is made to return that blocks on the socket.

@@ -36,6 +36,8 @@ pub(crate) enum Family {
 pub(crate) trait Listening: Send + Sync + fmt::Debug {
     /// Accepts no more.
     fn stop(&self);
+    /// Its descriptor.
+    fn fd(&self) -> i32;
 }
 
 /// Binds one address after the other; between attempts it asks for a pause.

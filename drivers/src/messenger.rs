@@ -6,11 +6,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "serde")]
+use std::time::Instant;
 
 use cephwire_protocol::codec::{AddrVec, EntityAddr, EntityType, Message};
+#[cfg(feature = "serde")]
+use cephwire_protocol::dump::{MessengerDump, SocketDump, span};
 use cephwire_protocol::{Local, Manner, Totals, Version};
 
 use crate::core::Core;
+#[cfg(feature = "serde")]
+use crate::core::Peer;
 use crate::dispatcher::{Dispatcher, End};
 use crate::handle::Handle;
 use crate::listen::{Bound, Route, advertised, bind_unix};
@@ -157,6 +163,27 @@ impl Messenger {
     #[must_use]
     pub fn unhandled(&self) -> u64 {
         self.core.inbox.unhandled()
+    }
+
+    /// The state of everything, with the fields of Ceph's `dump_messenger`.
+    #[cfg(feature = "serde")]
+    #[must_use]
+    pub fn dump(&self) -> MessengerDump {
+        let (core, now) = (&self.core, Instant::now());
+        let mut dump = core.table().dump(&core.local, |Peer(conn)| {
+            let inner = conn.lock();
+            let mut dump = inner.session.dump(now);
+            dump.conn_id = conn.class;
+            let link = inner.link.as_ref().filter(|link| inner.session.link() == Some(link.id));
+            dump.socket_fd = link.and_then(|link| link.fd());
+            (!inner.session.is_closed()).then_some(dump)
+        });
+        dump.local_connection.push(core.courier.lock().dump(&core.local));
+        dump.dispatch_queue.length = core.inbox.len();
+        dump.dispatch_queue.max_age_ago = span(core.inbox.max_age());
+        let socket = |fd| SocketDump { socket_fd: fd, worker_id: -1 };
+        dump.listen_sockets = core.listening_fds().into_iter().map(socket).collect();
+        dump
     }
 
     // For the drivers.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[macro_use]
 mod rig;
 
 use std::time::Duration;
@@ -237,23 +238,6 @@ fn the_loopback_dispatches_here<D: Driver>() {
     assert!(pair.saw.told().iter().all(|(handle, _)| handle.is_loopback()));
     pair.end();
     assert!(!own.is_open() && own.send(request(1, vec![])).is_err());
-}
-
-macro_rules! on_each_driver {
-    ($($test:ident)*) => {
-        #[cfg(feature = "blocking")]
-        mod blocking {
-            $(#[test] fn $test() { super::$test::<super::rig::Blocking>(); })*
-        }
-        #[cfg(feature = "tokio")]
-        mod tokio {
-            $(#[test] fn $test() { super::$test::<super::rig::Tasks>(); })*
-        }
-        #[cfg(feature = "tokio")]
-        mod tokio_on_one_thread {
-            $(#[test] fn $test() { super::$test::<super::rig::OneThread>(); })*
-        }
-    };
 }
 
 on_each_driver! {

@@ -107,7 +107,7 @@ fn connect_tcp(to: SocketAddr, bind: Option<IpAddr>, net: &Net, limit: Duration)
 pub(super) fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
     let stream = Arc::new(stream);
     let closer = Arc::clone(&stream);
-    link.set_peer_socket(stream.peer());
+    link.set_socket(stream.as_fd(), stream.peer());
     link.closes_by(move || closer.shut_down());
     let local = Arc::clone(&conn.core.local);
     let out = Arc::new(Outgoing { local, stream, chunks: Mutex::default() });

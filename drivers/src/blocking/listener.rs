@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -39,6 +40,10 @@ impl Listening for Listener {
         self.0.stopped.store(true, Ordering::Release);
         // A blocked accept returns.
         let _ = self.0.socket.shutdown(Shutdown::Both);
+    }
+
+    fn fd(&self) -> i32 {
+        self.0.socket.as_raw_fd()
     }
 }
 

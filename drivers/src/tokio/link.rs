@@ -114,7 +114,7 @@ async fn connect_tcp(to: SocketAddr, bind: Option<IpAddr>, net: &Net) -> io::Res
 
 /// Serves a connection until it ends.
 pub(super) async fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
-    link.set_peer_socket(stream.peer());
+    link.set_socket(stream.as_fd(), stream.peer());
     let local = Arc::clone(&conn.core.local);
     let mut task = Task {
         pilot: Pilot::new(link, conn),

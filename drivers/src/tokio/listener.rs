@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
@@ -24,34 +25,39 @@ use crate::socket::tune;
 /// Accepts on a task of its own.
 pub(super) fn listen(runtime: &Handle, core: &Arc<Core>, bound: Bound) -> io::Result<Box<dyn Listening>> {
     bound.socket.set_nonblocking(true)?;
+    let fd = bound.socket.as_raw_fd();
     let sockets = match bound.family {
         Family::Tcp => Sockets::Tcp(TcpListener::from_std(bound.socket.into())?),
         Family::Unix => Sockets::Unix(UnixListener::from_std(bound.socket.into())?),
     };
-    let stop = Arc::new(Stop::default());
+    let stop = Arc::new(Stop { bell: Bell::default(), stopped: AtomicBool::new(false), fd });
     let (life, core, stopped) = (core.alive.one(), Arc::clone(core), Arc::clone(&stop));
     let version = bound.version;
-    let (spawner, accepting) = (runtime.clone(), async move {
+    runtime.spawn(async move {
         accept(&core, &sockets, version, &stopped).await;
         drop(life);
     });
-    spawner.spawn(accepting);
     Ok(Box::new(Listener(stop)))
 }
 
 #[derive(Debug)]
 struct Listener(Arc<Stop>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stop {
     bell: Bell,
     stopped: AtomicBool,
+    fd: i32,
 }
 
 impl Listening for Listener {
     fn stop(&self) {
         self.0.stopped.store(true, Ordering::Release);
         self.0.bell.ring();
+    }
+
+    fn fd(&self) -> i32 {
+        self.0.fd
     }
 }
 

@@ -1,21 +1,54 @@
 //! Both drivers behind one face, and a dispatcher that keeps what it was told.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeSet;
+use std::io;
 use std::ops::Deref;
+use std::path::Path;
 #[cfg(feature = "tokio")]
 use std::sync::LazyLock;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use cephwire::codec::{AddrVec, EntityName, EntityType, Header, Message, MessageType};
+use cephwire::codec::{AddrVec, EntityAddr, EntityName, EntityType, Header, Message, MessageType};
 use cephwire::{Dispatcher, Error, Handle, Policy, Received, Setup, Unsent, Version};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Makes a test of each of these functions, on each driver.
+macro_rules! on_each_driver {
+    ($($(#[$attr:meta])* $test:ident)*) => {
+        #[cfg(feature = "blocking")]
+        mod blocking {
+            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::Blocking>(); })*
+        }
+        #[cfg(feature = "tokio")]
+        mod tokio {
+            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::Tasks>(); })*
+        }
+        #[cfg(feature = "tokio")]
+        mod tokio_on_one_thread {
+            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::OneThread>(); })*
+        }
+    };
+}
+
 /// A messenger of either driver.
 pub(crate) trait Driver: Deref<Target = cephwire::Messenger> + Sized + Send + Sync {
+    /// For what must not be shared by tests that run side by side.
+    const NUMBER: u16;
+
     fn start(setup: Setup) -> Self;
-    fn listen(&self, addrs: &AddrVec) -> AddrVec;
+    fn try_listen(&self, addrs: &AddrVec) -> io::Result<AddrVec>;
+    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec;
+    fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec;
+
+    fn listen(&self, addrs: &AddrVec) -> AddrVec {
+        self.try_listen(addrs).unwrap()
+    }
+
     fn end(&self, patience: Duration) -> Vec<Unsent>;
 }
 
@@ -33,12 +66,22 @@ impl Deref for Blocking {
 
 #[cfg(feature = "blocking")]
 impl Driver for Blocking {
+    const NUMBER: u16 = 0;
+
     fn start(setup: Setup) -> Self {
         Self(cephwire::blocking::Messenger::new(setup).unwrap())
     }
 
-    fn listen(&self, addrs: &AddrVec) -> AddrVec {
-        self.0.bind(addrs).unwrap()
+    fn try_listen(&self, addrs: &AddrVec) -> io::Result<AddrVec> {
+        self.0.bind(addrs)
+    }
+
+    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
+        self.0.bind_unix(addr, path).unwrap()
+    }
+
+    fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
+        self.0.rebind(avoid).unwrap()
     }
 
     fn end(&self, patience: Duration) -> Vec<Unsent> {
@@ -82,6 +125,8 @@ impl Deref for OneThread {
 
 #[cfg(feature = "tokio")]
 impl Driver for Tasks {
+    const NUMBER: u16 = 1;
+
     fn start(setup: Setup) -> Self {
         static RUNTIME: LazyLock<tokio::runtime::Handle> = LazyLock::new(|| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -91,8 +136,16 @@ impl Driver for Tasks {
         Self::on(&RUNTIME, setup)
     }
 
-    fn listen(&self, addrs: &AddrVec) -> AddrVec {
-        self.1.block_on(self.0.bind(addrs)).unwrap()
+    fn try_listen(&self, addrs: &AddrVec) -> io::Result<AddrVec> {
+        self.1.block_on(self.0.bind(addrs))
+    }
+
+    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
+        self.0.bind_unix(addr, path).unwrap()
+    }
+
+    fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
+        self.1.block_on(self.0.rebind(avoid)).unwrap()
     }
 
     fn end(&self, patience: Duration) -> Vec<Unsent> {
@@ -102,6 +155,8 @@ impl Driver for Tasks {
 
 #[cfg(feature = "tokio")]
 impl Driver for OneThread {
+    const NUMBER: u16 = 2;
+
     fn start(setup: Setup) -> Self {
         static RUNTIME: LazyLock<tokio::runtime::Handle> = LazyLock::new(|| {
             let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -110,8 +165,16 @@ impl Driver for OneThread {
         Self(Tasks::on(&RUNTIME, setup))
     }
 
-    fn listen(&self, addrs: &AddrVec) -> AddrVec {
-        self.0.listen(addrs)
+    fn try_listen(&self, addrs: &AddrVec) -> io::Result<AddrVec> {
+        self.0.try_listen(addrs)
+    }
+
+    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
+        self.0.listen_unix(addr, path)
+    }
+
+    fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
+        self.0.relisten(avoid)
     }
 
     fn end(&self, patience: Duration) -> Vec<Unsent> {
@@ -167,6 +230,10 @@ impl Witness {
 
     pub(crate) fn fast() -> Arc<Self> {
         Arc::new(Self { echoes: true, fast: Some(REQUEST), ..Self::default() })
+    }
+
+    pub(crate) fn fast_sink() -> Arc<Self> {
+        Arc::new(Self { fast: Some(REQUEST), ..Self::default() })
     }
 
     fn tell(&self, handle: &Handle, what: Told) {
