@@ -1,5 +1,6 @@
 //! The `cephwire` command as a library, so that its parts can be tested and fuzzed.
 
+pub mod bench;
 pub mod capture;
 pub mod config;
 pub mod decode;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cephwire_cli::{decode, ping, probe, serve};
+use cephwire_cli::{bench, decode, ping, probe, serve};
 use clap::{Parser, Subcommand};
 
 /// Ceph's messenger protocols, on the wire.
@@ -19,6 +19,7 @@ enum Command {
     Ping(ping::Arguments),
     Probe(probe::Arguments),
     Serve(serve::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
         Command::Ping(arguments) => ping::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

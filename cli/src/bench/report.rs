@@ -1,0 +1,127 @@
+//! What is printed?
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use super::Format;
+use super::meter::Outcome;
+
+/// One size and depth, measured a few times.
+#[derive(Debug, Default)]
+pub(super) struct Case {
+    pub(super) size: usize,
+    pub(super) depth: usize,
+    pub(super) exchange: Vec<Outcome>,
+    pub(super) stream: Vec<Outcome>,
+    pub(super) messenger: Vec<Outcome>,
+    /// What a write of the stream baseline carries.
+    pub(super) block: usize,
+}
+
+impl Case {
+    /// The messenger's rate to that of the raw exchange, in the same round; the median of the rounds.
+    fn to_exchange(&self) -> Option<f64> {
+        median(self.messenger.iter().zip(&self.exchange).map(|(ours, raw)| ours.rate() / raw.rate()))
+    }
+
+    /// The messenger's data per second to the bytes per second of the raw stream.
+    fn to_stream(&self) -> Option<f64> {
+        let rate = |ours: &Outcome| ours.rate() * self.size as f64;
+        let raw = |raw: &Outcome| raw.rate() * self.block as f64;
+        median(self.messenger.iter().zip(&self.stream).map(|(ours, stream)| rate(ours) / raw(stream)))
+    }
+
+    fn json(&self) -> Value {
+        let all = |outcomes: &[Outcome], bytes| -> Vec<Value> {
+            outcomes.iter().map(|outcome| outcome.json(bytes)).collect()
+        };
+        json!({
+            "size": self.size,
+            "depth": self.depth,
+            "messenger": all(&self.messenger, self.size),
+            "raw_exchange": all(&self.exchange, self.size),
+            "raw_stream": all(&self.stream, self.block),
+            "ratio_to_raw_exchange": self.to_exchange(),
+            "ratio_to_raw_stream": self.to_stream(),
+        })
+    }
+}
+
+/// All cases.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    cases: Vec<Case>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, case: Case) {
+        self.cases.push(case);
+    }
+
+    pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
+        let mut out = anstream::stdout().lock();
+        let cases = || Value::from(self.cases.iter().map(Case::json).collect::<Vec<_>>());
+        match format {
+            Format::Plain => write!(out, "{}", self.table())?,
+            Format::Json => writeln!(out, "{}", json!({ "cases": cases() }))?,
+            Format::JsonPretty => writeln!(out, "{:#}", json!({ "cases": cases() }))?,
+        }
+        Ok(())
+    }
+
+    /// One line for each case.
+    fn table(&self) -> String {
+        let mut text = format!(
+            "{:>9} {:>6} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>8}\n",
+            "size",
+            "depth",
+            "op/s",
+            "MB/s",
+            "p50 µs",
+            "p99 µs",
+            "client",
+            "server",
+            "CPU µs/op",
+            "× exchange",
+            "× stream"
+        );
+        for case in &self.cases {
+            let Some(ours) = middle(&case.messenger) else { continue };
+            let quantile = |quantile| {
+                ours.latency.as_ref().map_or(0.0, |latency| latency.value_at_quantile(quantile) as f64 / 1e3)
+            };
+            let per_operation = |seconds: f64| seconds * 1e6 / ours.operations.max(1) as f64;
+            let ratio =
+                |ratio: Option<f64>| ratio.map_or_else(|| String::from("-"), |ratio| format!("{ratio:.2}"));
+            text += &format!(
+                "{:>9} {:>6} {:>10.0} {:>9.1} {:>9.1} {:>9.1} {:>9.2} {:>9.2} {:>9.2} {:>10} {:>8}\n",
+                case.size,
+                case.depth,
+                ours.rate(),
+                ours.rate() * case.size as f64 / 1e6,
+                quantile(0.5),
+                quantile(0.99),
+                per_operation(ours.cpu.client),
+                per_operation(ours.cpu.server),
+                ours.cpu_per_operation(),
+                ratio(case.to_exchange()),
+                ratio(case.to_stream()),
+            );
+        }
+        text
+    }
+}
+
+/// The measurement with the median rate.
+fn middle(outcomes: &[Outcome]) -> Option<&Outcome> {
+    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+    sorted.sort_by(|one, other| one.rate().total_cmp(&other.rate()));
+    sorted.get(sorted.len() / 2).copied()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}

@@ -1,0 +1,89 @@
+//! Does `cephwire bench` measure? (Not how fast: that is for a quiet machine.)
+
+#![expect(clippy::indexing_slicing, reason = "tests")]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+fn cephwire() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_cephwire"))
+}
+
+fn measured(arguments: &[&str]) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
+    let run = cephwire().arg("bench").args(arguments).args(["--seconds", "0.05", "-f", "json"]).output()?;
+    assert!(run.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+    let report: Value = serde_json::from_slice(&run.stdout)?;
+    Ok(report["cases"].as_array().cloned().unwrap_or_default())
+}
+
+#[test]
+fn every_driver_and_version_is_compared_with_plain_tcp() -> Result<(), Box<dyn std::error::Error>> {
+    for driver in ["blocking", "tokio"] {
+        for protocol in ["v1", "v2"] {
+            let cases = measured(&[
+                "--driver",
+                driver,
+                "--protocol",
+                protocol,
+                "--size",
+                "0,4K,1M",
+                "--depth",
+                "1,8",
+                "--connections",
+                "2",
+                "--rounds",
+                "1",
+            ])?;
+            let sizes: Vec<_> =
+                cases.iter().map(|case| (case["size"].as_u64(), case["depth"].as_u64())).collect();
+            let expected = [(0, 1), (0, 8), (4096, 1), (4096, 8), (1 << 20, 1), (1 << 20, 8)];
+            assert_eq!(sizes, expected.map(|(size, depth)| (Some(size), Some(depth))));
+            for case in cases {
+                let ours = &case["messenger"][0];
+                assert!(ours["operations"].as_u64() > Some(0), "{case:#}");
+                assert!(ours["latency_microseconds_p50"].as_f64() > Some(0.0), "{case:#}");
+                // The server is another process: both ends have used some.
+                assert!(ours["cpu_seconds_client"].as_f64() > Some(0.0), "{case:#}");
+                assert!(ours["cpu_seconds_server"].as_f64() > Some(0.0), "{case:#}");
+                assert!(case["ratio_to_raw_exchange"].as_f64() > Some(0.0), "{case:#}");
+                assert!(case["ratio_to_raw_stream"].is_f64(), "{case:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ends_run_apart() -> Result<(), Box<dyn std::error::Error>> {
+    let mut server = cephwire()
+        .args(["bench", "server", "v1:127.0.0.1:0", "--driver", "tokio", "--until-eof"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let addr = line.trim().strip_prefix("listening on ").ok_or("no address")?;
+    let cases = measured(&["client", addr, "--size", "100", "--depth", "3"])?;
+    assert!(cases[0]["messenger"][0]["operations"].as_u64() > Some(0));
+
+    // It ends with its input, and then there is nobody.
+    drop(server.stdin.take());
+    assert!(server.wait()?.success());
+    let refused = cephwire().args(["bench", "client", addr, "--seconds", "0.05"]).output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr)?.contains("refused"));
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_told() -> Result<(), Box<dyn std::error::Error>> {
+    for wrong in
+        [["--size", "1X"], ["--size", "99G"], ["--depth", "0"], ["--seconds", "0"], ["--rounds", "0"]]
+    {
+        let run = cephwire().arg("bench").args(wrong).output()?;
+        assert_eq!(run.status.code(), Some(2), "{wrong:?}");
+    }
+    Ok(())
+}
