@@ -19,7 +19,7 @@ fn a_wrong_command_line_is_status_2() {
         &["ping", "127.0.0.1:x"][..],
         &["ping", "127.0.0.1:1", "-c", "0"],
         &["ping", "127.0.0.1:1", "-c", "ceph.conf"],
-        &["ping", "127.0.0.1:1", "-m", "127.0.0.1"],
+        &["ping", "127.0.0.1:1", "--key", "none"],
         &["ping", "127.0.0.1:1", "-i", "-1"],
         &["ping", "--conf", "/nowhere/ceph.conf"],
         &["ping", "--conf", "/dev/null"],

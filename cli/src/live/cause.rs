@@ -149,6 +149,11 @@ impl Cause {
         };
         let common = |a: &[u32], b: &[u32]| a.iter().any(|value| b.contains(value));
         let Denied { offered_methods, offered_modes, allowed_methods, allowed_modes, result, .. } = denied;
+        if offered_methods.is_empty() && denied.reason.is_none() {
+            let text =
+                "we have nothing to authenticate with: no key was found, and auth_client_required wants one";
+            return Self::new("method", phase, text);
+        }
         if !allowed_methods.is_empty() && !common(allowed_methods, offered_methods) {
             let (theirs, ours) = (list(allowed_methods, method::name), list(offered_methods, method::name));
             let text = format!("no common method: the peer takes {theirs}, we have {ours}");

@@ -1,13 +1,18 @@
 //! As whom do we speak, and what do we offer?
 
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cephwire_codec::v2::{Method, mode};
+use cephwire_codec::v2::{Method, method};
 use cephwire_codec::{AddrVec, EntityName, Timestamp};
-use cephwire_protocol::auth::{AllowAll, Auth};
+use cephwire_protocol::auth::cephx::{ClientAuth, CryptoKey, Keyring, Wallet, WalletOptions};
+use cephwire_protocol::auth::{AllowAll, Auth, Choice, Entity, Methods, Modes, Reason, UnknownNames};
 use cephwire_protocol::{Local, Options, Policies, Policy};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
 
 /// Options of every command that connects.
 #[derive(clap::Args, Clone, Debug)]
@@ -25,35 +30,126 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) name: EntityName,
+    /// The same with the id that has the key.
+    pub(crate) entity: Entity,
     pub(crate) auth: Arc<dyn Auth>,
+    /// Our key and tickets, if we have a key.
+    pub(crate) wallet: Option<Arc<Wallet>>,
+    /// Who gives out tickets.
+    pub(crate) monitors: Vec<AddrVec>,
+    modes: Modes,
     pub(crate) timeout: Duration,
     pub(crate) revision_1: bool,
 }
 
+/// Why we cannot authenticate as we should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// A keyring makes no sense.
+    #[error("{}: {reason}", path.display())]
+    Keyring { path: PathBuf, reason: Reason },
+    /// The key makes no sense.
+    #[error("key of {entity}: {reason}")]
+    Key { entity: Entity, reason: Reason },
+    /// A list of methods or modes has nothing in it that we know.
+    #[error("{option}: {error}")]
+    Names { option: &'static str, error: UnknownNames },
+}
+
 impl Identity {
-    /// The entity of this name, which authenticates with the method "none".
-    pub(crate) fn new(name: EntityName, arguments: &Arguments) -> Self {
+    /// The entity of the configuration, with its key if there is one, and Ceph's lists of methods and modes.
+    pub(crate) fn new(config: &Config, arguments: &Arguments) -> Result<Self, IdentityError> {
         let Arguments { timeout, no_revision_1 } = *arguments;
-        Self { name, auth: Arc::new(AllowAll { name }), timeout, revision_1: !no_revision_1 }
+        let name = config.name.on_the_wire();
+        let entity = Entity::new(config.name.kind, config.name.id.clone());
+        let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
+        let wallet = key(config, &entity)?
+            .map(|key| Wallet::new(entity.clone(), key, WalletOptions::default(), seed()).map_err(failed))
+            .transpose()?;
+        let mut auths: Vec<(u32, Arc<dyn Auth>)> = vec![(method::NONE, Arc::new(AllowAll { name }))];
+        if let Some(wallet) = &wallet {
+            auths.push((method::CEPHX, Arc::new(ClientAuth(Arc::clone(wallet)))));
+        }
+        let auth = Arc::new(Choice { methods: methods(config)?, auths });
+        // Where they are is asked for when tickets are needed.
+        let monitors = config.monitors().unwrap_or_default();
+        let (modes, revision_1) = (modes(config)?, !no_revision_1);
+        Ok(Self { name, entity, auth, wallet, monitors, modes, timeout, revision_1 })
     }
 
     /// What a session needs to know of us: a client that does not listen, whose sessions end with their connection.
     pub(crate) fn local(&self) -> Arc<Local> {
         let options = Options {
             ready_timeout: self.timeout,
-            modes: vec![mode::SECURE, mode::CRC].into(),
+            modes: self.modes.clone(),
             revision_1: self.revision_1,
             // To have the feature in the banner, so that the peer tells whether it would; nobody is asked to do it.
             compression: vec![Method::SNAPPY, Method::ZLIB, Method::ZSTD, Method::LZ4],
             ..Options::default()
         };
+        // A client is known by the number that came with its ticket.
+        let number = self.wallet.as_ref().and_then(|wallet| wallet.global_id());
+        let num = number.and_then(|number| self.entity.num(number)).unwrap_or(self.name.num);
+        let name = EntityName { num, ..self.name };
         let (nonce, seed) = (random() as u32, random());
         let policies = Policies::all(Policy::lossy_client());
         let auth = Arc::clone(&self.auth);
-        let local = Local::new(self.name, AddrVec::default(), nonce, seed, policies, auth, options);
+        let local = Local::new(name, AddrVec::default(), nonce, seed, policies, auth, options);
         local.set_wall_clock(wall_clock());
         local
     }
+}
+
+/// Our key: the one that is given, else that of the first keyring which is there, if we are in it.
+fn key(config: &Config, entity: &Entity) -> Result<Option<CryptoKey>, IdentityError> {
+    if let Some(key) = config.key() {
+        let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
+        return key.reveal().parse().map(Some).map_err(failed);
+    }
+    let text = |path: PathBuf| Some((Zeroizing::new(std::fs::read_to_string(&path).ok()?), path));
+    let Some((text, path)) = config.keyrings().into_iter().find_map(text) else { return Ok(None) };
+    let keyring = Keyring::parse(&text).map_err(|reason| IdentityError::Keyring { path, reason })?;
+    Ok(keyring.key(entity).cloned())
+}
+
+fn methods(config: &Config) -> Result<Methods, IdentityError> {
+    let mut methods = Methods::default();
+    for (option, list) in [
+        ("auth_cluster_required", &mut methods.cluster),
+        ("auth_service_required", &mut methods.service),
+        ("auth_client_required", &mut methods.client),
+    ] {
+        if let Some(text) = config.value(option) {
+            *list = Methods::parse(&text).map_err(|error| IdentityError::Names { option, error })?;
+        }
+    }
+    Ok(methods)
+}
+
+fn modes(config: &Config) -> Result<Modes, IdentityError> {
+    let mut modes = Modes::default();
+    for (option, list) in [
+        ("ms_cluster_mode", &mut modes.cluster),
+        ("ms_service_mode", &mut modes.service),
+        ("ms_client_mode", &mut modes.client),
+        ("ms_mon_cluster_mode", &mut modes.mon_cluster),
+        ("ms_mon_service_mode", &mut modes.mon_service),
+        ("ms_mon_client_mode", &mut modes.mon_client),
+    ] {
+        if let Some(text) = config.value(option) {
+            *list = Modes::parse(&text).map_err(|error| IdentityError::Names { option, error })?;
+        }
+    }
+    Ok(modes)
+}
+
+/// What nobody can guess, for keys and challenges.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    for part in seed.chunks_mut(8) {
+        part.copy_from_slice(&random().to_le_bytes());
+    }
+    seed
 }
 
 /// A number that nobody can guess: the standard library seeds its hashers from the system's random device.

@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod look;
 pub(crate) mod payload;
 pub(crate) mod show;
+pub(crate) mod tickets;
 
 use std::net::SocketAddr;
 

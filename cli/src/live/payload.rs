@@ -1,7 +1,11 @@
 //! What is in the few messages that these commands send and read?
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use cephwire_codec::{EntityType, Header, Message, MessageType, priority};
+use bytes::{Buf, Bytes};
+use cephwire_codec::v2::method;
+use cephwire_codec::{Header, Message, MessageType, priority};
+use cephwire_protocol::auth::Entity;
+use cephwire_protocol::auth::cephx::message::Auth;
+use cephwire_protocol::auth::cephx::monitor::Introduction;
 
 /// `MPing` as clients send it: empty.
 pub(crate) fn ping(tid: u64) -> Message {
@@ -21,38 +25,10 @@ pub(crate) fn ping_text(front: Bytes) -> Option<String> {
     string(&mut front.clone())
 }
 
-/// The first `MAuth` of v1 to a monitor: which of these methods (ascending) does it take?
-pub(crate) fn auth_request(methods: &[u32], kind: EntityType, id: &str) -> Message {
-    let mut payload = BytesMut::new();
-    payload.put_u8(1);
-    payload.put_u32_le(methods.len() as u32);
-    methods.iter().for_each(|method| payload.put_u32_le(*method));
-    payload.put_u32_le(kind.0.into());
-    payload.put_u32_le(id.len() as u32);
-    payload.put_slice(id.as_bytes());
-    payload.put_u64_le(0);
-    let mut front = BytesMut::new();
-    // Paxos: version, the old session's monitor and tid; then protocol 0 (which one is the question).
-    front.put_u64_le(0);
-    front.put_i16_le(-1);
-    front.put_u64_le(0);
-    front.put_u32_le(0);
-    front.put_u32_le(payload.len() as u32);
-    front.put(payload);
-    front.put_u32_le(0);
-    let header = Header {
-        kind: MessageType::AUTH,
-        priority: priority::DEFAULT,
-        version: 1,
-        compat_version: 1,
-        ..Header::default()
-    };
-    Message { header, front: front.freeze().into(), ..Message::default() }
-}
-
-/// The method and the result (0, or a negative errno) in `MAuthReply`.
-pub(crate) fn auth_reply(mut front: Bytes) -> Option<(u32, i32)> {
-    Some((front.try_get_u32_le().ok()?, front.try_get_i32_le().ok()?))
+/// The first `MAuth` of v1 to a monitor: does it take this method?
+pub(crate) fn auth_request(method: u32, entity: &Entity) -> Message {
+    let introduction = Introduction { methods: Some(vec![method]), name: entity.clone(), global_id: 0 };
+    Auth { protocol: method::UNKNOWN, payload: introduction.encode().into(), monmap_epoch: 0 }.message()
 }
 
 fn string(from: &mut Bytes) -> Option<String> {

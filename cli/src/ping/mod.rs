@@ -24,12 +24,12 @@ use clap::ValueEnum;
 use self::exchange::{Answer, exchange};
 use self::report::{Report, Tally};
 use crate::config::{self, Config, ConfigError, Environment, Name};
-use crate::live::Target;
 use crate::live::call::Call;
 use crate::live::cause::Cause;
 use crate::live::identity::{self, Identity};
 use crate::live::look::Look;
 use crate::live::show::Format;
+use crate::live::{Target, tickets};
 use crate::serve;
 
 /// Pings a monitor, or any other Ceph daemon.
@@ -47,7 +47,7 @@ use crate::serve;
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Addresses, in any form that mon_host can have [default: the monitors of -m or --conf, if there is either]
-    #[arg(value_name = "ADDR", conflicts_with = "mon_host")]
+    #[arg(value_name = "ADDR")]
     addrs: Vec<String>,
     /// How many pings
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -92,7 +92,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&error, 2),
     };
-    let identity = Identity::new(config.name.on_the_wire(), &arguments.identity);
+    let identity = match Identity::new(&config, &arguments.identity) {
+        Ok(identity) => identity,
+        Err(error) => return complain(&error, 2),
+    };
     let nobody =
         arguments.addrs.is_empty() && arguments.config.mon_host.is_none() && arguments.conf.is_none();
     if nobody {
@@ -190,10 +193,9 @@ fn ping(
 
 /// Opens a session with whatever daemon is there.
 fn open(target: Target, identity: &Identity) -> Result<Call, Cause> {
-    let local = identity.local();
     // A monitor, more often than not. If it is something else, it has said so, and if the address lacks the nonce,
     // a v1 daemon has told it: the second time fits.
-    let (call, outcome) = Call::open(&local, EntityType::MON, target, identity.timeout);
+    let (call, outcome) = Call::open(&identity.local(), EntityType::MON, target, identity.timeout);
     match outcome {
         Ok(()) => return Ok(call),
         Err(cause) if !matches!(cause.name, "entity-type" | "address" | "protocol-version") => {
@@ -206,13 +208,15 @@ fn open(target: Target, identity: &Identity) -> Result<Call, Cause> {
         let (look, looked) = Look::at(&target, identity);
         looked?;
         target = target.with_nonce(look.own.map_or(0, |own| own.nonce));
-        let (call, outcome) = Call::open(&local, kind, target, identity.timeout);
+        tickets::fetch(identity, kind)?;
+        let (call, outcome) = Call::open(&identity.local(), kind, target, identity.timeout);
         match (outcome, call.found_kind()) {
             (Ok(()), _) => return Ok(call),
             (Err(_), Some(found)) => kind = found,
             (Err(cause), None) => return Err(cause),
         }
     }
-    let (call, outcome) = Call::open(&local, kind, target, identity.timeout);
+    tickets::fetch(identity, kind)?;
+    let (call, outcome) = Call::open(&identity.local(), kind, target, identity.timeout);
     outcome.map(|()| call)
 }

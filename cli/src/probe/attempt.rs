@@ -1,19 +1,18 @@
 //! What came of one address and one version?
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use cephwire_codec::v2::method;
 use cephwire_codec::{EntityType, MessageType};
-use cephwire_protocol::{Event, Facts, Local, Version};
+use cephwire_protocol::auth::cephx::message::AuthReply;
+use cephwire_protocol::{Event, Facts, Version};
 
-use crate::config::Config;
 use crate::live::Target;
 use crate::live::call::Call;
 use crate::live::cause::Cause;
 use crate::live::identity::Identity;
 use crate::live::look::Look;
-use crate::live::payload;
+use crate::live::{payload, tickets};
 
 /// What is known afterwards.
 #[derive(Debug)]
@@ -34,35 +33,42 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Looks, then opens a session.
-    pub(super) fn at(target: Target, identity: &Identity, config: &Config) -> Self {
+    pub(super) fn at(target: Target, identity: &Identity) -> Self {
         let (look, looked) = Look::at(&target, identity);
         let (kind, methods) = (look.kind, look.methods.clone());
         let cause = looked.err();
         let mut this = Self { target, look, facts: None, kind, methods, refused: None, cause };
         // An authentication that could not be asked about may still work.
         if this.cause.is_none() || this.kind.is_some() {
-            this.open(identity, config);
+            this.open(identity);
         }
         this
     }
 
-    fn open(&mut self, identity: &Identity, config: &Config) {
-        let local = identity.local();
+    fn open(&mut self, identity: &Identity) {
         // A v1 server tells its nonce, but not what it is: a monitor, unless its version says otherwise.
         let target = match self.look.own {
             Some(own) if self.target.addr.nonce == 0 => self.target.with_nonce(own.nonce),
             _ => self.target,
         };
         let mut kind = self.kind.unwrap_or(EntityType::MON);
-        let (mut call, mut outcome) = Call::open(&local, kind, target, identity.timeout);
+        if let Err(cause) = self.fetch_ticket(kind, identity) {
+            self.cause = Some(cause);
+            return;
+        }
+        let (mut call, mut outcome) = Call::open(&identity.local(), kind, target, identity.timeout);
         if let Some(found) = call.found_kind() {
             kind = found;
-            (call, outcome) = Call::open(&local, kind, target, identity.timeout);
+            if let Err(cause) = self.fetch_ticket(kind, identity) {
+                (self.kind, self.facts, self.cause) = (Some(kind), Some(call.facts()), Some(cause));
+                return;
+            }
+            (call, outcome) = Call::open(&identity.local(), kind, target, identity.timeout);
         }
         if self.target.version == Version::V1 {
             match &outcome {
                 Ok(()) if kind == EntityType::MON => {
-                    self.methods = ask_v1_monitor(&mut call, &local, target, identity, config);
+                    self.methods = ask_v1_monitor(&mut call, target, identity);
                 }
                 Ok(()) => self.methods = call.facts().method.map(|method| vec![method]),
                 // It does not say which methods it would take.
@@ -75,6 +81,17 @@ impl Attempt {
         }
         self.facts = Some(call.facts());
         self.cause = outcome.err();
+    }
+
+    /// Services want a ticket, unless they take clients without any.
+    fn fetch_ticket(&self, kind: EntityType, identity: &Identity) -> Result<(), Cause> {
+        let allows = |method| self.methods.as_ref().is_none_or(|methods| methods.contains(&method));
+        match tickets::fetch(identity, kind) {
+            Err(cause) if allows(method::CEPHX) && !(self.methods.is_some() && allows(method::NONE)) => {
+                Err(cause)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the peer is Ceph, of this version.
@@ -93,27 +110,21 @@ impl Attempt {
 
 /// v1: monitors authenticate by messages in the open session. Asks for each method alone, each in a session of its
 /// own, the first in this one.
-fn ask_v1_monitor(
-    first: &mut Call,
-    local: &Arc<Local>,
-    target: Target,
-    identity: &Identity,
-    config: &Config,
-) -> Option<Vec<u32>> {
+fn ask_v1_monitor(first: &mut Call, target: Target, identity: &Identity) -> Option<Vec<u32>> {
     let ask = |call: &mut Call, method: u32| {
-        call.send(payload::auth_request(&[method], config.name.kind, &config.name.id));
+        call.send(payload::auth_request(method, &identity.entity));
         let reply = call.until(Instant::now() + identity.timeout, |event, _| match event? {
             Event::Message(received) if received.message.header.kind == MessageType::AUTH_REPLY => {
-                payload::auth_reply(received.message.front.into_bytes())
+                AuthReply::decode(&received.message.front.into_bytes()).ok()
             }
             _ => None,
         });
-        let (chosen, result) = reply.ok()??;
-        Some(chosen == method && result == 0)
+        let reply = reply.ok()??;
+        Some(reply.protocol == method && reply.result == 0)
     };
     let mut allowed = Vec::new();
     let none = ask(first, method::NONE)?;
-    let (mut second, opened) = Call::open(local, EntityType::MON, target, identity.timeout);
+    let (mut second, opened) = Call::open(&identity.local(), EntityType::MON, target, identity.timeout);
     opened.ok()?;
     let cephx = ask(&mut second, method::CEPHX)?;
     for (method, is_allowed) in [(method::NONE, none), (method::CEPHX, cephx)] {

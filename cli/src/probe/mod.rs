@@ -110,7 +110,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
-    let identity = Identity::new(config.name.on_the_wire(), &arguments.identity);
+    let identity = match Identity::new(&config, &arguments.identity) {
+        Ok(identity) => identity,
+        Err(error) => return usage(&error),
+    };
     let mut status = OK;
     let mut out = AutoStream::auto(io::stdout());
     let lists = if arguments.addrs.is_empty() {
@@ -129,7 +132,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Err(error) => return usage(&error),
         };
         for entity in entities {
-            let finding = probe(&entity, arguments, &identity, &config);
+            let finding = probe(&entity, arguments, &identity);
             status = status.max(finding.status);
             let printed = match arguments.format {
                 Format::Plain => plain::finding(&finding, &mut out),
@@ -146,10 +149,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn probe(entity: &AddrVec, arguments: &Arguments, identity: &Identity, config: &Config) -> Finding {
+fn probe(entity: &AddrVec, arguments: &Arguments, identity: &Identity) -> Finding {
     let only = arguments.r#try.map(|only| if only == Try::V1 { Version::V1 } else { Version::V2 });
     let attempts: Vec<_> =
-        Target::of(entity, only).into_iter().map(|target| Attempt::at(target, identity, config)).collect();
+        Target::of(entity, only).into_iter().map(|target| Attempt::at(target, identity)).collect();
     let checks = audit::checks(&arguments.require, &arguments.refuse, &attempts);
     let reached = attempts.iter().any(|attempt| !attempt.is_unreachable());
     let spoken = attempts.iter().any(Attempt::is_spoken);

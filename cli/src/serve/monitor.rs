@@ -4,6 +4,7 @@
 //! method "none" (which v1 does by messages), and a refusal of every command. (Payload spec §1–§3.)
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cephwire::auth::cephx::message::{Auth, AuthReply};
 use cephwire::codec::v2::method;
 use cephwire::codec::{AddrVec, Header, Message, MessageType, priority};
 
@@ -52,7 +53,7 @@ impl Monitor {
                 config.into_iter().chain(map).collect()
             }
             MessageType::MON_GET_VERSION => get_version(front(), tid).into_iter().collect(),
-            MessageType::AUTH => auth(front(), global_id).into_iter().collect(),
+            MessageType::AUTH => auth(&front(), global_id).into_iter().collect(),
             MessageType::MON_COMMAND => command(front(), tid).into_iter().collect(),
             _ => return None,
         })
@@ -129,17 +130,11 @@ fn get_version(mut front: Bytes, tid: u64) -> Option<Message> {
 }
 
 /// `MAuthReply` (v1): the method "none" is chosen, and that is all.
-fn auth(mut front: Bytes, global_id: u64) -> Option<Message> {
-    front.try_advance_by(PAXOS)?;
-    let asked = front.try_get_u32_le().ok()?;
-    let is_none = matches!(asked, method::UNKNOWN | method::NONE);
-    let mut reply = BytesMut::new();
-    reply.put_u32_le(method::NONE);
-    reply.put_i32_le(if is_none { 0 } else { EOPNOTSUPP });
-    reply.put_u64_le(global_id);
-    reply.put_u32_le(0); // payload
-    reply.put_u32_le(0); // message
-    Some(answer(MessageType::AUTH_REPLY, 1, 1, 0, reply))
+fn auth(front: &[u8], global_id: u64) -> Option<Message> {
+    let asked = Auth::decode(front).ok()?.protocol;
+    let result = if matches!(asked, method::UNKNOWN | method::NONE) { 0 } else { EOPNOTSUPP };
+    let (payload, text) = (Bytes::new(), String::new());
+    Some(AuthReply { protocol: method::NONE, result, global_id, payload, text }.message())
 }
 
 /// `MMonCommandAck`: not supported. It repeats the command.
