@@ -92,7 +92,7 @@ fn the_stronger_source_wins() {
     let home = files(
         "the_stronger_source_wins",
         &[
-            (".ceph/ceph.conf", "[global]\nmon host = 127.0.0.1\nkeyring = file\nlog_file = file\n"),
+            (".ceph/cephwire-test.conf", "[global]\nmon host = 127.0.0.1\nkeyring = file\nlog_file = file\n"),
             (".ceph/other.conf", "[global]\nlog_file = $cluster\n"),
             ("a.conf", "[global]\nlog_file = $cluster-a\n"),
         ],
@@ -104,13 +104,16 @@ fn the_stronger_source_wins() {
         Config::load(&arguments, conf, Environment::of(&variables))
     };
     let none = Arguments::default;
+    // A cluster that no machine has a file for in /etc/ceph.
+    let test = || Arguments { cluster: Some("cephwire-test".into()), ..none() };
     let log_file = |config: Result<Config, ConfigError>| config.unwrap().value("log_file").unwrap();
 
-    // The search: this machine has no /etc/ceph/ceph.conf, or the test proves nothing.
-    assert!(!Path::new("/etc/ceph/ceph.conf").exists());
-    let config = load(none(), None, &[]).unwrap();
-    assert_eq!(config.path.as_deref(), Some(Path::new(&format!("{home}/.ceph/ceph.conf"))));
-    assert_eq!((config.cluster.as_str(), config.name.to_string().as_str()), ("ceph", "client.admin"));
+    let config = load(test(), None, &[]).unwrap();
+    assert_eq!(config.path.as_deref(), Some(Path::new(&format!("{home}/.ceph/cephwire-test.conf"))));
+    assert_eq!(
+        (config.cluster.as_str(), config.name.to_string().as_str()),
+        ("cephwire-test", "client.admin")
+    );
     assert_eq!(config.monitors().unwrap()[0].to_string(), "[v2:127.0.0.1:3300/0,v1:127.0.0.1:6789/0]");
     assert_eq!(config.keyrings(), [PathBuf::from("file")]);
     let other = Arguments { cluster: Some("other".into()), ..none() };
@@ -129,18 +132,18 @@ fn the_stronger_source_wins() {
             "{error}"
         );
     }
-    let nobody = Config::load(&none(), None, Environment::of(&[("HOME", "/nowhere")])).unwrap();
+    let nobody = Config::load(&test(), None, Environment::of(&[("HOME", "/nowhere")])).unwrap();
     assert!(matches!(nobody.monitors(), Err(ConfigError::NoMonitors)));
     let defaults = nobody.keyrings();
-    assert_eq!(defaults[0], Path::new("/etc/ceph/ceph.client.admin.keyring"));
+    assert_eq!(defaults[0], Path::new("/etc/ceph/cephwire-test.client.admin.keyring"));
     assert_eq!(defaults.len(), 4);
 
     // CEPH_KEYRING is stronger than the file, CEPH_ARGS than that, the command line than all.
     let keyrings = |arguments, more: &[(&str, &str)]| load(arguments, None, more).unwrap().keyrings();
     let environment = [("CEPH_KEYRING", "env"), ("CEPH_ARGS", "--keyring=args --id x")];
-    assert_eq!(keyrings(none(), &environment[..1]), [PathBuf::from("env")]);
-    assert_eq!(keyrings(none(), &environment), [PathBuf::from("args")]);
-    let own = Arguments { keyring: Some("own,$id".into()), ..none() };
+    assert_eq!(keyrings(test(), &environment[..1]), [PathBuf::from("env")]);
+    assert_eq!(keyrings(test(), &environment), [PathBuf::from("args")]);
+    let own = Arguments { keyring: Some("own,$id".into()), ..test() };
     assert_eq!(keyrings(own, &environment), [PathBuf::from("own"), PathBuf::from("x")]);
 }
 
