@@ -345,3 +345,79 @@ fn tempfile(name: &str) -> PathBuf {
     fs::create_dir_all(&directory).unwrap();
     directory
 }
+
+const SEALED: &str = "pacific-v2secure-cephx-renew-alpha";
+
+#[test]
+fn keys_open_what_is_sealed() {
+    let file = capture(&format!("{SEALED}.pcap.gz"));
+    let (keyring, secrets) = (capture(&format!("{SEALED}.keyring")), capture(&format!("{SEALED}.secrets")));
+    for (option, given) in [("--keyring", &keyring), ("-k", &keyring), ("--secrets", &secrets)] {
+        let output = run(&["decode", "-f", "json", option, given.to_str().unwrap()], &[&file]);
+        assert_eq!(status(&output), 0);
+        let (objects, summary) = objects(&output);
+        assert_eq!((&summary["encrypted_bytes"], &summary["messages"]), (&0.into(), &134.into()));
+        assert_eq!(summary["signatures"], 14);
+        let session = objects.iter().find(|object| object["cephx"]["is"] == "session").unwrap();
+        assert_eq!(session["cephx"]["auth_ticket"]["service"], "auth");
+    }
+    // From a pipe they open it in one go, as tickets come before they are used.
+    let piped =
+        run_with(&["decode", "-f", "json", "-k", keyring.to_str().unwrap(), "-"], &support::file(SEALED));
+    assert_eq!((status(&piped), &objects(&piped).1["encrypted_bytes"]), (0, &0.into()));
+    // Without them nothing is said of what is inside.
+    let output = run(&["decode", "-f", "json"], &[&file]);
+    assert_eq!(status(&output), 0);
+    let (objects, summary) = objects(&output);
+    assert!(summary["encrypted_bytes"].as_u64() > Some(0) && summary.get("signatures").is_none());
+    let silent = |object: &Value| object.get("cephx").is_none() && object.get("signature_check").is_none();
+    assert!(objects.iter().all(silent));
+}
+
+#[test]
+fn secrets_are_shown_only_if_asked_for() {
+    let file = capture(&format!("{SEALED}.pcap.gz"));
+    let keyring = capture(&format!("{SEALED}.keyring"));
+    // Everything that opens something: the last word of each line.
+    let of_file = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter(|line| line.contains("key = ") || line.starts_with("CEPHWIRE"));
+        lines.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let found = of_file(&capture(&format!("{SEALED}.secrets")));
+    let given = of_file(&keyring);
+    assert!(found.len() > 20 && given.len() > 3);
+    for format in ["plain", "json"] {
+        let arguments = ["decode", "-f", format, "-k", keyring.to_str().unwrap(), "--show-secrets"];
+        let output = text(&run(&arguments, &[&file]).stdout);
+        assert!(found.iter().all(|secret| output.contains(secret)), "{format}");
+        assert!(given.iter().all(|secret| !output.contains(secret)), "{format}");
+        let output = text(&run(&arguments[..5], &[&file]).stdout);
+        assert!(found.iter().chain(&given).all(|secret| !output.contains(secret)), "{format}");
+    }
+}
+
+#[test]
+fn a_wrong_key_is_status_1_and_none_at_all_status_2() {
+    let directory = tempfile("keys");
+    let file = capture(&format!("{SEALED}.pcap.gz"));
+    // Another cluster's.
+    let other = directory.join("other");
+    fs::write(&other, support::keyring("pacific-v2secure-cephx-session-alpha")).unwrap();
+    let output = run(&["decode", "-k", other.to_str().unwrap()], &[&file]);
+    assert_eq!(status(&output), 1);
+    let expected = "error the key of client.admin does not open the session key: another one was used";
+    assert!(text(&output.stdout).contains(expected));
+    let bad = directory.join("bad");
+    fs::write(&bad, "# a remark\nneither one nor the other\n").unwrap();
+    for (option, path) in
+        [("-k", &bad), ("--secrets", &bad), ("-k", &directory), ("--secrets", &directory.join("no"))]
+    {
+        let output = run(&["decode", option, path.to_str().unwrap()], &[&file]);
+        assert_eq!(status(&output), 2, "{option} {path:?}");
+        assert!(output.stdout.is_empty());
+        let error = text(&output.stderr);
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(error.contains("line 2"), path == &bad, "{error}");
+    }
+}

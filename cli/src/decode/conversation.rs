@@ -4,11 +4,15 @@
 //! reply, the revision of v2's banners, the mode of AUTH_DONE. So a side may have to wait for the other; and
 //! must not, if what it waits for is not in the capture.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use cephwire_codec::{Malformed, Side, v1, v2};
 
+use super::cephx::{Exchange, Findings};
+use super::keys::Keys;
 use super::record::{Protocol, Record, What, Why};
 use super::resync::{self, Found};
 use super::stream::{Banner, State, Stream};
@@ -33,6 +37,10 @@ pub(super) struct Conversation {
     protocol: Option<Protocol>,
     v1: DialogueV1,
     v2: DialogueV2,
+    /// Authentication, if there are keys.
+    exchange: Option<Exchange>,
+    /// Whether a side's sealed frames are opened.
+    opened: Both<bool>,
 }
 
 /// One of each side.
@@ -73,7 +81,13 @@ pub(super) struct Identity {
 
 impl Conversation {
     /// A connection that just opened, or was seen for the first time.
-    pub(super) fn new(connection: u64, client: SocketAddr, server: SocketAddr, from_start: bool) -> Self {
+    pub(super) fn new(
+        connection: u64,
+        client: SocketAddr,
+        server: SocketAddr,
+        from_start: bool,
+        keys: Option<Rc<RefCell<Keys>>>,
+    ) -> Self {
         Self {
             connection,
             addresses: Both { client, server },
@@ -82,7 +96,9 @@ impl Conversation {
             from_start,
             protocol: None,
             v1: DialogueV1::default(),
-            v2: DialogueV2::default(),
+            v2: DialogueV2::new(from_start && keys.is_some()),
+            exchange: keys.map(Exchange::new),
+            opened: Both::default(),
         }
     }
 
@@ -98,7 +114,7 @@ impl Conversation {
         let stream = self.streams.of_mut(from);
         stream.skip(len, time);
         let end = stream.at + len;
-        self.emit(from, end, What::Missing, records);
+        self.emit(from, end, What::Missing, Findings::default(), records);
         let stream = self.streams.of_mut(from);
         match stream.state {
             State::Encrypted | State::Foreign(_) => {}
@@ -123,6 +139,11 @@ impl Conversation {
     /// Whether neither side sends any more.
     pub(super) fn is_over(&self) -> bool {
         self.streams.client.ended.is_some() && self.streams.server.ended.is_some()
+    }
+
+    /// Whether nothing more that is said can give a key for another connection.
+    pub(super) fn gives_no_keys(&self) -> bool {
+        self.exchange.as_ref().is_none_or(Exchange::gives_no_keys)
     }
 
     /// Decodes both sides as far as they go.
@@ -297,7 +318,11 @@ impl Conversation {
         records: &mut Vec<Record>,
     ) {
         self.v1.heard(side, &frame, &footprint, &mut self.identities);
-        self.emit(side, footprint.offset + footprint.len, What::V1(Box::new(frame), footprint), records);
+        let exchange = self.exchange.as_mut();
+        let findings =
+            exchange.map(|exchange| exchange.heard_v1(side, &frame, &footprint)).unwrap_or_default();
+        let end = footprint.offset + footprint.len;
+        self.emit(side, end, What::V1(Box::new(frame), footprint), findings, records);
         for side in [Side::Client, Side::Server] {
             if let State::V1(decoder) = &mut self.streams.of_mut(side).state {
                 self.v1.tell(side, decoder);
@@ -317,7 +342,9 @@ impl Conversation {
                 let footprint = *decoder.last();
                 self.heard_v2(side, frame, footprint, records);
             }
-            Err(error) if self.v2.other_method(&error) => stream.start_v2(self.v2.decoder(stream.at)),
+            Err(error) if !self.opened.of(side) && self.v2.other_method(&error) => {
+                stream.start_v2(self.v2.decoder(stream.at))
+            }
             Err(error) => self.broken(side, error),
         }
         true
@@ -331,14 +358,31 @@ impl Conversation {
         records: &mut Vec<Record>,
     ) {
         self.v2.heard(side, &frame, &footprint, &mut self.identities);
-        self.emit(side, footprint.offset + footprint.len, What::V2(Box::new(frame), footprint), records);
+        let mut findings = Findings::default();
+        let mut keys = None;
+        if let Some(exchange) = &mut self.exchange {
+            let wanted = exchange.wants_bytes(&frame);
+            let bytes = wanted.then(|| self.streams.of(side).peek(footprint.len as usize));
+            findings = exchange.heard_v2(side, &frame, &footprint, bytes.as_deref());
+            keys = exchange.connection_keys();
+        }
+        let end = footprint.offset + footprint.len;
+        self.emit(side, end, What::V2(Box::new(frame), footprint), findings, records);
         for side in [Side::Client, Side::Server] {
             let stream = self.streams.of_mut(side);
             match &mut stream.state {
-                State::V2(_) if self.v2.is_sealed(side) => stream.pass_all(State::Encrypted),
+                State::V2(decoder) if self.v2.is_sealed(side) => match &keys {
+                    Some(keys) => {
+                        // Nothing happens the second time.
+                        drop(decoder.set_keys(keys.clone(), self.v2.part(side)));
+                        *self.opened.of_mut(side) = true;
+                        self.v2.tell(decoder);
+                    }
+                    None => stream.pass_all(State::Encrypted),
+                },
                 State::V2(decoder) => self.v2.tell(decoder),
                 // What it holds may be sealed or not.
-                State::Lost(_) if self.v2.is_secure() => {
+                State::Lost(_) if self.v2.is_secure() && !self.opened.of(side) => {
                     self.settle(side, records);
                     self.streams.of_mut(side).state = State::Encrypted;
                 }
@@ -360,6 +404,12 @@ impl Conversation {
     fn search(&mut self, side: Side, records: &mut Vec<Record>) -> bool {
         let protocol = self.protocol;
         let stream = self.streams.of_mut(side);
+        if *self.opened.of(side) {
+            // Nothing proves where a sealed frame begins.
+            let held = stream.held_len();
+            stream.pass(held);
+            return held > 0;
+        }
         let bytes = stream.peek(WINDOW);
         // Near the end more bytes may be needed, unless none will come.
         let last = stream.ended.is_some() && bytes.len() as u64 == stream.held_len();
@@ -400,7 +450,7 @@ impl Conversation {
                 What::Cut(stream.ended.unwrap_or(End::EndOfCapture))
             }
         };
-        self.emit(side, end, what, records);
+        self.emit(side, end, what, Findings::default(), records);
     }
 
     /// Makes a record of everything that a side has left.
@@ -419,7 +469,7 @@ impl Conversation {
     }
 
     /// Makes a record of `side`'s bytes up to `end`.
-    fn emit(&mut self, side: Side, end: u64, what: What, records: &mut Vec<Record>) {
+    fn emit(&mut self, side: Side, end: u64, what: What, findings: Findings, records: &mut Vec<Record>) {
         let (src, dst) = (*self.addresses.of(side), *self.addresses.of(side.peer()));
         let (sender, receiver) = (self.identities.of(side), self.identities.of(side.peer()));
         let addr =
@@ -449,6 +499,7 @@ impl Conversation {
             offset,
             len,
             what,
+            findings,
         });
     }
 }

@@ -235,15 +235,15 @@ fn modes(modes: &[u32]) -> Value {
 }
 
 /// Names, or numbers where there is no name.
-fn names(values: &[u32], name: impl Fn(u32) -> Option<&'static str>) -> Value {
+pub(super) fn names(values: &[u32], name: impl Fn(u32) -> Option<&'static str>) -> Value {
     values.iter().map(|value| name(*value).map_or_else(|| Value::from(*value), Value::from)).collect()
 }
 
-fn hex(number: u64) -> Value {
+pub(super) fn hex(number: u64) -> Value {
     format!("{number:#x}").into()
 }
 
-fn bytes(bytes: &[u8]) -> Value {
+pub(super) fn bytes(bytes: &[u8]) -> Value {
     use std::fmt::Write as _;
     let text = bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String does not fail.

@@ -29,6 +29,15 @@ pub(super) fn record(file: &str, record: &Record) -> Value {
     for (name, value) in fields::of(&record.what) {
         put(name, value);
     }
+    if let Some(signature) = record.findings.signature {
+        put("signature_check", signature.name().into());
+    }
+    if let Some(inside) = &record.findings.inside {
+        put("cephx", inside.to_json());
+    }
+    if let Some(problem) = record.findings.problem() {
+        put("error", problem.into());
+    }
     Value::Object(object)
 }
 

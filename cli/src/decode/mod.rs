@@ -3,12 +3,20 @@
 //! ```text
 //!  capture::Streams ──► Dissector ──► Record ──► plain | json ──► standard output
 //!     bytes per side     frames        one line
+//!                          ▲ │
+//!                          │ ▼
+//!                         Keys
 //! ```
+//!
+//! With keys, captures are read twice: a ticket opens connections that may stand before it, or in another capture.
+//! (What comes through a pipe is read once, so there a ticket must come first, as it does in fact.)
 
+mod cephx;
 mod conversation;
 mod dissector;
 mod fields;
 mod json;
+mod keys;
 mod output;
 mod plain;
 mod record;
@@ -18,25 +26,42 @@ mod summary;
 mod v1;
 mod v2;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use zeroize::Zeroizing;
 
+pub use self::cephx::{Findings, Inside, Signature};
 pub use self::dissector::Dissector;
+pub use self::keys::{BadLine, Keys};
 use self::output::Output;
-pub use self::record::{Protocol, Record, What};
+pub use self::record::{Protocol, Record, What, Why};
 pub use self::summary::Summary;
 use crate::capture::{CaptureError, Streams};
 
 /// Files shorter than this are decoded before a progress bar would be seen.
 const PROGRESS_FROM: u64 = 32 << 20;
+
+/// The format of `--secrets`; [`cephwire_protocol::key_log`] has it in full.
+const SECRETS_HELP: &str = "\
+Secrets files have one secret in a line, and # before remarks:
+  CEPHWIRE_CONNECTION_SECRET ID SECRET    one connection in secure mode
+      ID: SHA-256 of all bytes that the server sent, from its banner to the last
+      byte of AUTH_DONE, in hex. SECRET: in hex.
+  CEPHWIRE_TICKET ID KEY                  every connection that shows this ticket
+      ID: SHA-256 of the sealed ticket (the blob without its secret_id), in hex.
+      KEY: its session key in base64, as in a keyring.
+  CEPHWIRE_SERVICE_SECRET TYPE NUMBER KEY    every ticket sealed with it
+      TYPE: osd, mds, mgr, auth. NUMBER: its secret_id. KEY: as above.";
 
 /// How long a line of the help is at most.
 const HELP_WIDTH: usize = 78;
@@ -46,10 +71,16 @@ const HELP_WIDTH: usize = 78;
 /// Reads pcap and pcapng, gzipped or not. Messenger v1 and v2 are found by their
 /// banners, whatever the port. The last line sums up.
 ///
-/// Exit status: 0 if every byte is accounted for and every crc holds, 1 if
-/// something is wrong, 2 if the command line is.
+/// With the keys of clients and daemons (--keyring), or with what peers wrote down
+/// (--secrets), connections in secure mode are decrypted, signatures are verified,
+/// and the inside of cephx payloads is shown. Monitor connections open with the
+/// key of their client; others with the tickets that these gave, with the rotating
+/// secrets that daemons fetched, or, between monitors, with the key of mon.
+///
+/// Exit status: 0 if every byte is accounted for and every crc and signature holds,
+/// 1 if something is wrong, 2 if the command line is.
 #[derive(clap::Args, Debug)]
-#[command(verbatim_doc_comment, after_long_help = frame_list())]
+#[command(verbatim_doc_comment, after_long_help = long_help())]
 pub struct Arguments {
     /// Captures, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -57,6 +88,15 @@ pub struct Arguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     format: Format,
+    /// Keys of entities, as Ceph keeps them; may be repeated
+    #[arg(short, long, value_name = "FILE")]
+    keyring: Vec<PathBuf>,
+    /// Secrets of connections, tickets and services; may be repeated
+    #[arg(long, value_name = "FILE")]
+    secrets: Vec<PathBuf>,
+    /// Print the secrets that are found: session keys, connection secrets
+    #[arg(long)]
+    show_secrets: bool,
     /// Print only these frames, with commas in between; all are counted
     #[arg(
         long,
@@ -75,6 +115,11 @@ pub enum Format {
     Plain,
     /// One JSON object per line
     Json,
+}
+
+/// What is too long for the summary.
+fn long_help() -> String {
+    format!("{SECRETS_HELP}\n\n{}", frame_list())
 }
 
 /// The names for `--only`, in lines of a readable length.
@@ -97,12 +142,22 @@ fn frame_list() -> String {
 /// Decodes the captures, prints, and says how it went.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
+    let keys = match keys(arguments) {
+        Ok(keys) => keys.map(|keys| Rc::new(RefCell::new(keys))),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cephwire: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(keys) = &keys {
+        arguments.files.iter().for_each(|path| look_for_keys(path, keys));
+    }
     let mut summary = Summary::default();
     let mut output = Output::new(arguments.format, &arguments.only);
     let printed = arguments
         .files
         .iter()
-        .try_for_each(|path| decode(path, &mut output, &mut summary))
+        .try_for_each(|path| decode(path, keys.as_ref(), &mut output, &mut summary))
         .and_then(|()| output.summary(&summary));
     match printed {
         Ok(()) if summary.errors == 0 => ExitCode::SUCCESS,
@@ -118,11 +173,52 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// The keys that the command line gives; nothing if it gives none.
+fn keys(arguments: &Arguments) -> anyhow::Result<Option<Keys>> {
+    if arguments.keyring.is_empty() && arguments.secrets.is_empty() {
+        return Ok(None);
+    }
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        text.with_context(|| format!("{}: cannot read", path.display()))
+    };
+    let mut keys = Keys::new(arguments.show_secrets);
+    for path in &arguments.keyring {
+        keys.add_keyring(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    for path in &arguments.secrets {
+        keys.add_secrets(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(Some(keys))
+}
+
+/// Looks in a capture for tickets and secrets, if it can be read twice. What is wrong with it shows the second time.
+fn look_for_keys(path: &Path, keys: &Rc<RefCell<Keys>>) {
+    if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file()) {
+        return;
+    }
+    let Ok((input, len)) = open(path) else { return };
+    let Ok(mut streams) = Streams::new(input) else { return };
+    let progress = progress_bar(&path.display().to_string(), len);
+    let mut dissector = Dissector::looking_for(Rc::clone(keys));
+    let mut records = Vec::new();
+    while let Ok(Some(event)) = streams.next_event() {
+        dissector.event(event, &mut records);
+        records.clear();
+        progress.set_position(streams.bytes_read());
+    }
+}
+
 /// Decodes one capture. What is wrong with it is printed and counted; the error is standard output's.
-fn decode(path: &Path, output: &mut Output, summary: &mut Summary) -> io::Result<()> {
+fn decode(
+    path: &Path,
+    keys: Option<&Rc<RefCell<Keys>>>,
+    output: &mut Output,
+    summary: &mut Summary,
+) -> io::Result<()> {
     let name = path.display().to_string();
     match open(path) {
-        Ok((input, len)) => decode_input(&name, input, len, output, summary),
+        Ok((input, len)) => decode_input(&name, input, len, keys, output, summary),
         Err(error) => {
             summary.errors += 1;
             output.file_error(&name, &format!("{error:#}"))
@@ -134,11 +230,12 @@ fn decode_input(
     name: &str,
     input: Box<dyn Read>,
     len: Option<u64>,
+    keys: Option<&Rc<RefCell<Keys>>>,
     output: &mut Output,
     summary: &mut Summary,
 ) -> io::Result<()> {
     let progress = progress_bar(name, len);
-    let mut dissector = Dissector::new();
+    let mut dissector = keys.map_or_else(Dissector::new, |keys| Dissector::with_keys(Rc::clone(keys)));
     let mut streams = match Streams::new(input) {
         Ok(streams) => streams,
         Err(error) => return capture_error(name, &error, output, summary),

@@ -13,6 +13,7 @@ use anstyle::{AnsiColor, Style};
 use cephwire_codec::{Message, v1, v2};
 use jiff::Timestamp;
 
+use super::cephx::{Findings, Signature};
 use super::fields;
 use super::record::{Record, What};
 use super::summary::Summary;
@@ -82,7 +83,22 @@ pub(super) fn record(record: &Record, out: &mut impl Write) -> io::Result<()> {
             }
         }
     }
+    findings(&record.findings, out)?;
     writeln!(out, " con {}", record.connection)
+}
+
+fn findings(findings: &Findings, out: &mut impl Write) -> io::Result<()> {
+    match findings.signature {
+        Some(Signature::Holds) => write!(out, " signature ok")?,
+        Some(signature) => write!(out, " {ERROR}signature {}{ERROR:#}", signature.name())?,
+        None => {}
+    }
+    let Some(inside) = &findings.inside else { return Ok(()) };
+    write!(out, " cephx {}", inside.to_json())?;
+    match &inside.problem {
+        Some(problem) => write!(out, " {ERROR}error {problem}{ERROR:#}"),
+        None => Ok(()),
+    }
 }
 
 fn message(
@@ -112,6 +128,9 @@ pub(super) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()>
         ("undecodable", summary.undecodable_bytes),
         ("missing", summary.missing_bytes),
     ];
+    if summary.signatures > 0 {
+        write!(out, ", {} signatures hold", summary.signatures)?;
+    }
     for (name, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
         write!(out, ", {count} {name}")?;
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use cephwire_codec::{Malformed, Side, v1, v2};
 
+use super::cephx::Findings;
 use crate::capture::End;
 
 /// Which protocol a connection speaks.
@@ -53,6 +54,8 @@ pub struct Record {
     pub len: u64,
     /// What it is.
     pub what: What,
+    /// What keys brought to light about it.
+    pub findings: Findings,
 }
 
 /// What a stretch of bytes is.
@@ -101,11 +104,17 @@ impl Record {
     /// Whether something is wrong with it.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        match &self.what {
-            What::Undecodable(_) | What::Missing => true,
-            What::V1(_, footprint) => footprint.bad_crc,
-            What::V2(_, footprint) => footprint.bad_crc,
-            What::Encrypted | What::Cut(_) | What::Foreign(_) => false,
+        self.findings.problem().is_some() || self.what.is_error()
+    }
+}
+
+impl What {
+    fn is_error(&self) -> bool {
+        match self {
+            Self::Undecodable(_) | Self::Missing => true,
+            Self::V1(_, footprint) => footprint.bad_crc,
+            Self::V2(_, footprint) => footprint.bad_crc,
+            Self::Encrypted | Self::Cut(_) | Self::Foreign(_) => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::cephx::Signature;
 use super::record::{Record, What};
 use crate::capture::Counters;
 
@@ -16,7 +17,8 @@ pub struct Summary {
     pub messages: u64,
     /// Bytes of all connections.
     pub bytes: u64,
-    /// Undecodable and missing stretches, frames with a bad crc, and captures that cannot be read.
+    /// Undecodable and missing stretches, frames with a bad crc or a bad signature, payloads that do not open, and
+    /// captures that cannot be read.
     pub errors: u64,
     /// Bytes sealed with keys that we do not have.
     pub encrypted_bytes: u64,
@@ -28,6 +30,8 @@ pub struct Summary {
     pub undecodable_bytes: u64,
     /// Bytes that the captures lack.
     pub missing_bytes: u64,
+    /// Signatures that hold.
+    pub signatures: u64,
     /// Packets read.
     pub packets: u64,
 }
@@ -36,6 +40,7 @@ impl Summary {
     /// Counts a record.
     pub fn record(&mut self, record: &Record) {
         self.errors += u64::from(record.is_error());
+        self.signatures += u64::from(record.findings.signature == Some(Signature::Holds));
         if matches!(record.what, What::Missing) {
             self.missing_bytes += record.len;
             return;
@@ -63,7 +68,7 @@ impl Summary {
     /// The object of the last line.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({ "summary": {
+        let mut summary = json!({
             "connections": self.connections,
             "frames": self.frames,
             "messages": self.messages,
@@ -75,6 +80,11 @@ impl Summary {
             "undecodable_bytes": self.undecodable_bytes,
             "missing_bytes": self.missing_bytes,
             "packets": self.packets,
-        }})
+        });
+        // Without keys there is nothing to say about them.
+        if let (1.., Some(summary)) = (self.signatures, summary.as_object_mut()) {
+            summary.insert("signatures".to_owned(), self.signatures.into());
+        }
+        json!({ "summary": summary })
     }
 }

@@ -8,6 +8,8 @@ use super::conversation::{Both, Identity};
 /// What is known of both sides.
 #[derive(Debug, Default)]
 pub(super) struct Dialogue {
+    /// See [`new`](Self::new).
+    in_turn: bool,
     banners: Both<Option<Banner>>,
     types: Both<Option<EntityType>>,
     revision: Option<Revision>,
@@ -21,20 +23,43 @@ pub(super) struct Dialogue {
     compression_known: bool,
     requests: u32,
     answers: u32,
+    /// AUTH_DONE was said.
+    done: bool,
     /// Who said that everything behind AUTH_DONE is sealed: the server.
     sealed_by: Option<Side>,
 }
 
 impl Dialogue {
+    /// Nothing is known yet. `in_turn`: whether authentication is to be heard in the order in which it was said,
+    /// however the capture has it. Which side is the server must be known then.
+    pub(super) fn new(in_turn: bool) -> Self {
+        Self { in_turn, ..Self::default() }
+    }
+
     /// Whether what the other side says next decides how `side` is read.
     pub(super) fn is_waiting(&self, side: Side) -> bool {
         let (own, peer) = (self.banners.of(side), self.banners.of(side.peer()));
-        own.is_some() && peer.is_none() && !self.resumed.of(side)
+        own.is_some() && peer.is_none() && !self.resumed.of(side) || self.in_turn && self.awaits_turn(side)
+    }
+
+    /// Whether the other side speaks next in authentication.
+    fn awaits_turn(&self, side: Side) -> bool {
+        let asked = self.requests > self.answers;
+        match side {
+            _ if self.done || self.resumed.client || self.resumed.server => false,
+            Side::Client => asked,
+            Side::Server => !asked && self.types.server.is_some(),
+        }
     }
 
     /// Whether the connection is sealed, for one side at least.
     pub(super) fn is_secure(&self) -> bool {
         self.sealed_by.is_some()
+    }
+
+    /// Which part a side has in the seal.
+    pub(super) fn part(&self, side: Side) -> Side {
+        if self.sealed_by == Some(side) { Side::Server } else { Side::Client }
     }
 
     /// Whether everything that `side` says from here on is sealed. Its peer may be ahead of it: a client that
@@ -71,6 +96,7 @@ impl Dialogue {
             Frame::AuthBadMethod(_) | Frame::AuthReplyMore(_) => self.answers += 1,
             Frame::AuthDone(done) => {
                 self.answers += 1;
+                self.done = true;
                 self.sealed_by = (done.mode == mode::SECURE).then_some(side);
             }
             Frame::ClientIdent(ident) => {

@@ -182,7 +182,7 @@ impl CryptoKey {
         }
     }
 
-    /// Encrypts an object in its envelope: `u8` 1, `u64` [magic](MAGIC), the object.
+    /// Encrypts an object in its envelope: `u8` 1, `u64` magic, the object.
     #[must_use]
     pub fn seal(&self, usage: Usage, object: &[u8], random: &mut Random) -> Vec<u8> {
         let mut plain = Zeroizing::new(Vec::with_capacity(9 + object.len()));
