@@ -59,11 +59,15 @@ impl Handle {
     pub fn send(&self, mut message: Message) -> Result<(), Message> {
         match &self.0 {
             Kind::Session(conn) => {
-                if message.header.priority == 0 {
+                let asked = message.header.priority;
+                if asked == 0 {
                     message.header.priority = priority::DEFAULT;
                 }
                 let mut inner = conn.lock();
-                inner.session.send(message)?;
+                inner.session.send(message).map_err(|mut message| {
+                    message.header.priority = asked;
+                    message
+                })?;
                 conn.kick(inner);
                 Ok(())
             }
