@@ -9,11 +9,13 @@ mod support;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use cephwire_cli::decode::{Dissector, Record, Signature, Summary, What, Why};
-use cephwire_codec::{Flaw, Side, v2};
+use cephwire_codec::v2::{self, AuthBadMethod, AuthRequest, Banner, Frame, Hello, method, mode};
+use cephwire_codec::{Chunks, EntityAddr, EntityType, Flaw, MsgrFeatures, Side};
 use proptest::prelude::*;
 use serde_json::Value;
-use support::packets::{self, Packet};
+use support::packets::{self, Packet, Talk};
 use support::{Capture, Shared, decode_by, decode_opened, file, keyring, keys, keys_of};
 
 const SECURE: &str = "pacific-v2secure-cephx-renew-alpha";
@@ -363,6 +365,47 @@ fn altered_messages_of_v1_have_wrong_signatures() {
         stripped += expected.len();
     }
     assert!(stripped > 40, "only {stripped}");
+}
+
+/// A connection that is refused right after its first payload.
+fn refused(payload: &'static [u8]) -> Capture {
+    let hello = |kind| Frame::Hello(Hello { entity_type: kind, peer_addr: EntityAddr::default() });
+    let request = AuthRequest {
+        method: method::CEPHX,
+        preferred_modes: vec![mode::CRC],
+        payload: Bytes::from_static(payload),
+    };
+    let (allowed_methods, allowed_modes) = (vec![method::CEPHX], vec![mode::CRC]);
+    let refusal = AuthBadMethod { method: method::CEPHX, result: -13, allowed_methods, allowed_modes };
+    let mut talk = Talk::new();
+    let mut encoders = [v2::Encoder::new(), v2::Encoder::new()];
+    for (side, frame) in [
+        (Side::Client, Frame::Banner(Banner { supported: MsgrFeatures(1), required: MsgrFeatures(0) })),
+        (Side::Server, Frame::Banner(Banner { supported: MsgrFeatures(1), required: MsgrFeatures(0) })),
+        (Side::Client, hello(EntityType::CLIENT)),
+        (Side::Server, hello(EntityType::OSD)),
+        (Side::Client, Frame::AuthRequest(request)),
+        (Side::Server, Frame::AuthBadMethod(refusal)),
+    ] {
+        let mut out = Chunks::new();
+        encoders[usize::from(side == Side::Server)].encode(&frame, &mut out).unwrap();
+        talk.say(side, &out.take_pieces().concat());
+    }
+    talk.close();
+    let capture = opened("refused", &talk.packets, &keys(SECURE));
+    assert_eq!(capture.records.len(), 6);
+    capture
+}
+
+#[test]
+fn a_payload_that_is_none_is_an_error_and_none_at_all_is_not() {
+    assert_eq!(summary(&refused(b"")).errors, 0);
+    let capture = refused(b"\x01\x05");
+    let problems: Vec<_> = capture.records.iter().filter_map(|record| record.findings.problem()).collect();
+    assert_eq!(problems, ["authorizer: global_id needs 8 bytes, 1 are left"]);
+    let capture = refused(b"\x0a\x08\0\0\0\xff\xff\xff\xff");
+    let problems: Vec<_> = capture.records.iter().filter_map(|record| record.findings.problem()).collect();
+    assert_eq!(problems, ["first payload: entity id of 4294967295, the limit is 256"]);
 }
 
 fn damage() -> impl Strategy<Value = (prop::sample::Index, prop::sample::Index, u8)> {

@@ -12,6 +12,7 @@ use cephwire_protocol::auth::{AllowAll, Auth, Choice, Entity, Methods, Modes, Re
 use cephwire_protocol::{Local, Options, Policies, Policy};
 use zeroize::Zeroizing;
 
+use super::key_log::KeyLogFile;
 use crate::config::Config;
 
 /// Options of every command that connects.
@@ -85,6 +86,7 @@ impl Identity {
             revision_1: self.revision_1,
             // To have the feature in the banner, so that the peer tells whether it would; nobody is asked to do it.
             compression: vec![Method::SNAPPY, Method::ZLIB, Method::ZSTD, Method::LZ4],
+            key_log: KeyLogFile::of_environment(),
             ..Options::default()
         };
         // A client is known by the number that came with its ticket.

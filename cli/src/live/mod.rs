@@ -10,6 +10,7 @@
 pub(crate) mod call;
 pub(crate) mod cause;
 pub(crate) mod identity;
+pub(crate) mod key_log;
 pub(crate) mod look;
 pub(crate) mod payload;
 pub(crate) mod show;

@@ -84,16 +84,21 @@ impl Exchange {
         matches!(self.with, With::Service | With::Nobody)
     }
 
-    /// A client's first payload: it tells whom the client takes the server for.
-    fn opening(&mut self, payload: &[u8]) -> Inside {
+    /// A client's first payload: it tells whom the client takes the server for. Without one, the client only asks
+    /// whether it may come in without a ticket (OSDs let those in who send heartbeats).
+    fn opening(&mut self, payload: &[u8]) -> Findings {
         match payload.first() {
+            None => {
+                self.with = With::Nobody;
+                Findings::default()
+            }
             Some(10..=19) => {
                 self.with = With::Monitor;
-                self.introduction(payload)
+                self.introduction(payload).into()
             }
-            _ => {
+            Some(_) => {
                 self.with = With::Service;
-                self.authorizer(payload)
+                self.authorizer(payload).into()
             }
         }
     }

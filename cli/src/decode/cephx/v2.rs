@@ -67,9 +67,7 @@ impl Exchange {
             self.said.of_mut(side).add(frame, footprint, bytes);
         }
         match frame {
-            Frame::AuthRequest(request) if request.method == method::CEPHX => {
-                self.opening(&request.payload).into()
-            }
+            Frame::AuthRequest(request) if request.method == method::CEPHX => self.opening(&request.payload),
             Frame::AuthRequest(_) => {
                 self.with = With::Nobody;
                 Findings::default()
