@@ -2,6 +2,7 @@
 //!
 //! Who this side is, its policies, how it authenticates, and the counters that must be one for all.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +99,6 @@ impl Default for Options {
 }
 
 /// What all sessions of a messenger share. Short locks inside; it calls nobody.
-#[derive(Debug)]
 pub struct Local {
     /// Times and limits.
     pub options: Options,
@@ -112,7 +112,6 @@ pub struct Local {
     shared: Mutex<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     name: EntityName,
     addrs: AddrVec,
@@ -398,6 +397,20 @@ impl Local {
             }
             addr.socket = Some((seen, port(addr)).into());
         }
+    }
+}
+
+/// Who it is and its counters: every session shows it.
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.shared();
+        f.debug_struct("Local")
+            .field("name", &shared.name)
+            .field("addrs", &shared.addrs)
+            .field("need_addr", &shared.need_addr)
+            .field("global_seq", &shared.global_seq)
+            .field("random", &shared.random)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,149 +1,176 @@
 //! Is there any order of events in which two peers lose, repeat or wait?
 //!
-//! Every interleaving in a small scope: two peers that may both dial, a few messages, a few cuts with or without
-//! loss, deliveries batch by batch, a backoff that ends early. States that were seen before are not
-//! entered again. The same must hold in each as in the [simulation](../simulation.rs): each message once and
-//! in order; no resets, as nobody loses state; where nothing is left to happen, nobody waits.
+//! Every interleaving in a small scope: two nodes that may both dial, a few messages, a few faults. The sessions are the
+//! real ones; what is explored is the product of two automata that learn their steps from them
+//! ([`automaton`]) and of the network between ([`world`]), without a limit, until there is nothing new.
 //!
-//! By default two messages and one cut, and no more states than a short test has time for: that is everything
-//! between a client or peer and a server. `CEPHWIRE_RACES_FULL=1` tries three messages and two cuts, with
-//! more ways to lose bytes, without a limit but `CEPHWIRE_RACES_STATES=n` for each pair of policies.
+//! What may happen: a user sends, a dial connects, one frame arrives or all that is there at once; a *fault*: a pipe
+//! breaks, a dial is refused, a session waits for too long (for a handshake, or for any sign of life); what was on its
+//! way when a pipe broke, or when one side hung up, arrives wholly, partly or not at all; a backoff ends: as soon as
+//! nothing else is under way, the long one after WAIT behind shorter ones, and *early*, ahead of anything, as often as
+//! the scope says; a *loss of state*: a session is marked down, or a node restarts at the same address and nonce.
+//!
+//! What must hold: messages arrive once and in order; no user is told of a reset where nobody lost state (but see
+//! `check` for v1); no way goes on for ever (no state comes back, and none is deeper than
+//! 400 steps); where nothing will happen of itself any more, all sessions are open, in standby or closed, everything
+//! has arrived and queues are empty, unless somebody was told of a reset.
+//!
+//! One reduction: a frame that only brings the handshake of its own connection forward arrives at once. It changes
+//! nothing else and nothing else changes what it does; and if the connection fails the outcome is the same before it
+//! and after it. Both are looked at for each such step, not assumed (`Step::quiet`). As no way is endless, all ends
+//! are found without the other orders, and what went wrong once stays visible until the end.
+//!
+//! Two things are bounded besides: four claims on a connection instead of 16 (see `node`); and in v2 six connections, as
+//! there is a known way on for ever (see `world::DIALS`): ways that need a seventh are left there, unfinished. Sequence
+//! numbers and cookies are not renamed, so states that differ in nothing else are counted, and visited, more than once.
+//!
+//! The full scope has been explored to its end with a server (v1, v2), not for pairs of which both dial:
+//!
+//! | states | 3, 2, 0, 0 | 2, 1, 1, 0 | 2, 1, 0, 1 |
+//! |---|---|---|---|
+//! | client and server | 17274, 26929 | 702, 1183 | 12362, 16317 |
+//! | peer, reusing or not, and server | 15767, 23654 | 656, 1071 | 10120, 13393 |
+//!
+//! # Scopes
+//! | scope | messages, faults, early, losses of state | when |
+//! |---|---|---|
+//! | small | 1, 1, 0, 0 and 1, 0, 0, 1 | without optimization |
+//! | usual | 2, 1, 0, 0 and 2, 0, 0, 1 | CI: `--release` |
+//! | full | 3, 2, 0, 0 and 2, 1, 1, 0 and 2, 1, 0, 1 | `CEPHWIRE_RACES_FULL=1` |
+//!
+//! The numbers of states of the first two stand in the tests, for v1 and v2, and must not change unnoticed: many a rule
+//! of the tables makes a difference to them though another rule comes to the same end. `CEPHWIRE_RACES_STATES=n` stops
+//! at so many states. `CEPHWIRE_RACES_VERIFY=1` takes known steps again with nodes that came into a state on another
+//! way; without optimization that is always done.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
-#[path = "races/pair.rs"]
-mod pair;
-
-use std::collections::HashSet;
+#[path = "races/automaton.rs"]
+mod automaton;
+#[path = "races/canonical.rs"]
+mod canonical;
+#[path = "races/explore.rs"]
+mod explore;
+#[path = "races/frames.rs"]
+mod frames;
+#[path = "races/node.rs"]
+mod node;
+#[path = "races/world.rs"]
+mod world;
 
 use cephwire_protocol::{Policy, Version};
-use pair::{Choice, Loss, Pair};
+use world::Budget;
 
-/// Longer than any way to rest: events go in circles.
-const DEEPEST: usize = 400;
-
-struct Scope {
-    policies: [Policy; 2],
-    version: Version,
-    /// Messages, cuts, and backoffs that are shorter than something else takes.
-    budget: [u32; 3],
-    losses: Vec<Loss>,
-    most: usize,
+const fn budget([sends, faults, early, forgets]: [u8; 4]) -> Budget {
+    Budget { sends, faults, early, forgets }
 }
 
-#[derive(Default)]
-struct Found {
-    states: usize,
-    ends: usize,
-    deepest: usize,
-}
+/// A test that is not optimized has time for these: one that loses connections, one that loses states.
+const SMALL: [Budget; 2] = [budget([1, 1, 0, 0]), budget([1, 0, 0, 1])];
+/// What CI does.
+const USUAL: [Budget; 2] = [budget([2, 1, 0, 0]), budget([2, 0, 0, 1])];
+const FULL: [Budget; 3] = [budget([3, 2, 0, 0]), budget([2, 1, 1, 0]), budget([2, 1, 0, 1])];
 
-impl Scope {
-    fn new(policies: [Policy; 2], version: Version) -> Self {
-        let full = std::env::var_os("CEPHWIRE_RACES_FULL").is_some();
-        let most = std::env::var("CEPHWIRE_RACES_STATES").ok().and_then(|text| text.parse().ok());
-        let usual = if full {
-            usize::MAX
-        } else if cfg!(debug_assertions) {
-            700
-        } else {
-            3000
-        };
-        let budget = if full { [3, 2, 1] } else { [2, 1, 1] };
-        let losses = if full {
-            vec![Loss::All, Loss::None, Loss::Tails, Loss::To(0), Loss::To(1)]
-        } else {
-            vec![Loss::All, Loss::None, Loss::Tails]
-        };
-        Self { policies, version, budget, losses, most: most.unwrap_or(usual) }
-    }
+/// The numbers of states, for v1 and v2.
+type Counts = [[usize; 2]; 2];
 
-    fn replay(&self, path: &[Choice]) -> Pair {
-        let mut pair = Pair::new(&self.policies, self.version, self.budget);
-        path.iter().for_each(|choice| pair.apply(*choice));
-        pair
-    }
-
-    /// Depth first. Sessions cannot be copied: the first branch goes on with what is there, the others begin anew.
-    fn explore(&self) -> Found {
-        let mut found = Found::default();
-        let mut seen = HashSet::new();
-        let mut branches: Vec<Vec<Choice>> = vec![Vec::new()];
-        while let Some(mut path) = branches.pop() {
-            let mut pair = self.replay(&path);
-            while seen.insert(pair.fingerprint()) {
-                found.states += 1;
-                found.deepest = found.deepest.max(path.len());
-                if let Err(wrong) = pair.check() {
-                    self.fail(&path, &wrong);
-                }
-                if path.len() > DEEPEST {
-                    self.fail(&path, "this goes on for ever");
-                }
-                if found.states >= self.most {
-                    return found;
-                }
-                let mut choices = pair.choices(&self.losses);
-                let Some(next) = choices.pop() else {
-                    found.ends += 1;
-                    break;
-                };
-                branches.extend(choices.into_iter().map(|choice| [&path[..], &[choice]].concat()));
-                pair.apply(next);
-                path.push(next);
-            }
+fn explore(name: &str, a: Policy, b: Policy, small: Counts, usual: Counts) {
+    let full = std::env::var_os("CEPHWIRE_RACES_FULL").is_some();
+    let most = std::env::var("CEPHWIRE_RACES_STATES").ok().and_then(|text| text.parse().ok());
+    let scopes: Vec<_> = if full {
+        FULL.into_iter().map(|budget| (budget, None)).collect()
+    } else if cfg!(debug_assertions) {
+        SMALL.into_iter().zip(small.map(Some)).collect()
+    } else {
+        USUAL.into_iter().zip(usual.map(Some)).collect()
+    };
+    let policies = [a, b];
+    let mut wrong = Vec::new();
+    for (budget, expected) in scopes {
+        let found = [Version::V1, Version::V2]
+            .map(|version| explore::explore(name, &policies, version, budget, most.unwrap_or(usize::MAX)));
+        let states = found.each_ref().map(|found| found.states);
+        assert!(most.is_some() || found.iter().all(|found| found.ends > 0), "nothing comes to an end");
+        if most.is_none() && expected.is_some_and(|expected| expected != states) {
+            wrong.push((budget, states));
         }
-        found
     }
-
-    fn fail(&self, path: &[Choice], wrong: &str) {
-        for choice in path {
-            println!("{choice:?}");
-        }
-        let [a, b] = &self.policies;
-        assert!(path.is_empty() && wrong.is_empty(), "{:?}, {a:?} and {b:?}: {wrong}", self.version);
-    }
+    assert!(wrong.is_empty(), "{name}: the numbers of states have changed: {wrong:?}");
 }
 
-fn explore(name: &str, a: Policy, b: Policy, least: usize) {
-    for version in [Version::V1, Version::V2] {
-        let scope = Scope::new([a.clone(), b.clone()], version);
-        let found = scope.explore();
-        println!(
-            "{name}, {version:?}: {} states, {} ends, depth {}",
-            found.states, found.ends, found.deepest
-        );
-        assert!(found.states >= least.min(scope.most), "{} states only", found.states);
-        assert!(found.ends > 0 || found.states >= scope.most, "nothing comes to an end");
-    }
-}
+const CLIENT: Policy = Policy::lossless_client();
+const SERVER: Policy = Policy::stateful_server();
+const PEER: Policy = Policy::lossless_peer();
+const REUSE: Policy = Policy::lossless_peer_reuse();
 
 #[test]
 fn client_and_server() {
-    explore("client and server", Policy::lossless_client(), Policy::stateful_server(), 100);
-}
-
-#[test]
-fn peers() {
-    explore("peers", Policy::lossless_peer(), Policy::lossless_peer(), 100);
-}
-
-#[test]
-fn reusing_peers() {
-    explore("reusing peers", Policy::lossless_peer_reuse(), Policy::lossless_peer_reuse(), 100);
+    explore("client and server", CLIENT, SERVER, [[95, 168], [121, 192]], [[553, 925], [929, 1212]]);
 }
 
 #[test]
 fn peer_and_server() {
-    explore("peer and server", Policy::lossless_peer(), Policy::stateful_server(), 100);
+    explore("peer and server", PEER, SERVER, [[86, 149], [113, 172]], [[507, 813], [828, 1112]]);
+}
+
+#[test]
+fn reusing_peer_and_server() {
+    explore("reusing peer and server", REUSE, SERVER, [[86, 149], [113, 172]], [[507, 813], [828, 1112]]);
 }
 
 #[test]
 fn clients() {
-    explore("clients", Policy::lossless_client(), Policy::lossless_client(), 100);
+    explore("clients", CLIENT, CLIENT, [[1082, 1412], [303, 485]], [[22132, 38725], [24096, 19167]]);
 }
 
 #[test]
-fn two_kinds_of_peers() {
-    explore("two kinds of peers", Policy::lossless_peer(), Policy::lossless_peer_reuse(), 100);
+fn client_and_peer() {
+    explore("client and peer", CLIENT, PEER, [[442, 718], [263, 413]], [[20906, 31594], [58298, 17488]]);
+}
+
+#[test]
+fn peer_and_client() {
+    explore("peer and client", PEER, CLIENT, [[433, 720], [263, 413]], [[18945, 32348], [50437, 18843]]);
+}
+
+#[test]
+fn client_and_reusing_peer() {
+    explore(
+        "client and reusing peer",
+        CLIENT,
+        REUSE,
+        [[558, 718], [263, 413]],
+        [[19161, 31594], [14154, 14720]],
+    );
+}
+
+#[test]
+fn reusing_peer_and_client() {
+    explore(
+        "reusing peer and client",
+        REUSE,
+        CLIENT,
+        [[562, 720], [263, 413]],
+        [[19837, 32348], [10594, 13538]],
+    );
+}
+
+#[test]
+fn peers() {
+    explore("peers", PEER, PEER, [[171, 297], [223, 341]], [[31423, 27709], [71916, 14602]]);
+}
+
+#[test]
+fn peer_and_reusing_peer() {
+    explore("peer and reusing peer", PEER, REUSE, [[171, 297], [223, 341]], [[16499, 27709], [8826, 13195]]);
+}
+
+#[test]
+fn reusing_peer_and_peer() {
+    explore("reusing peer and peer", REUSE, PEER, [[171, 297], [223, 341]], [[16925, 27709], [8766, 12146]]);
+}
+
+#[test]
+fn reusing_peers() {
+    explore("reusing peers", REUSE, REUSE, [[171, 297], [223, 341]], [[16823, 27709], [7224, 11073]]);
 }

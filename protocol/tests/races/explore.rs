@@ -1,0 +1,83 @@
+//! Every path through the worlds, depth first; a world that was seen before is not entered again.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use cephwire_protocol::{Policy, Version};
+
+use crate::world::{Budget, Choice, Stage, World};
+
+/// Longer than any way to rest.
+const DEEPEST: usize = 400;
+
+pub(crate) struct Found {
+    pub(crate) states: usize,
+    /// Those in which nothing can happen any more.
+    pub(crate) ends: usize,
+}
+
+/// A world on the path, and what was not tried in it yet.
+struct Branch {
+    world: World,
+    fingerprint: u64,
+    choices: Vec<Choice>,
+    taken: Option<Choice>,
+}
+
+/// Visits all worlds, or `most`. Panics where one is wrong, and prints what led there.
+pub(crate) fn explore(
+    name: &str,
+    policies: &[Policy; 2],
+    version: Version,
+    budget: Budget,
+    most: usize,
+) -> Found {
+    let began = Instant::now();
+    let mut stage = Stage::new(policies, version, budget);
+    let (mut seen, mut above) = (HashSet::new(), HashSet::new());
+    let (mut ends, mut deepest) = (0, 0);
+    let mut path: Vec<Branch> = Vec::new();
+    let mut entered = Some(stage.begin());
+    while seen.len() < most {
+        if let Some(world) = entered.take() {
+            let fingerprint = world.fingerprint();
+            if above.contains(&fingerprint) || path.len() > DEEPEST {
+                fail(&stage, &path, "this goes on for ever");
+            }
+            if seen.insert(fingerprint) {
+                if let Err(wrong) = stage.check(&world) {
+                    fail(&stage, &path, &wrong);
+                }
+                let choices = stage.choices(&world);
+                ends += usize::from(choices.is_empty());
+                deepest = deepest.max(path.len());
+                above.insert(fingerprint);
+                path.push(Branch { world, fingerprint, choices, taken: None });
+            }
+        }
+        let Some(branch) = path.last_mut() else { break };
+        branch.taken = branch.choices.pop();
+        match branch.taken {
+            Some(choice) => entered = Some(stage.apply(&branch.world, choice)),
+            None => {
+                above.remove(&branch.fingerprint);
+                path.pop();
+            }
+        }
+    }
+    let (nodes, inputs) = (stage.automata.each_ref().map(|node| node.states()), stage.inputs());
+    println!(
+        "{name}, {version:?}, {budget}: {} states{}, {ends} ends, depth {deepest}; {nodes:?} states of nodes, {inputs}, {:.1} s",
+        seen.len(),
+        if path.is_empty() { "" } else { " and more" },
+        began.elapsed().as_secs_f32(),
+    );
+    Found { states: seen.len(), ends }
+}
+
+fn fail(stage: &Stage, path: &[Branch], wrong: &str) {
+    for branch in path {
+        println!("{}", branch.taken.map(|choice| stage.describe(&branch.world, choice)).unwrap_or_default());
+    }
+    assert!(wrong.is_empty(), "{}: {wrong}", stage.title());
+}
