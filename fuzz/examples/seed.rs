@@ -8,6 +8,8 @@
 //! | `capture` | beginnings of the captures: pcap, pcapng, gzip |
 //! | `splits` | the seeds of the decoders behind a few ways to arrive |
 //! | `round_trip` | pseudo-random bytes |
+//! | `cephx_client`, `cephx_server` | pseudo-random bytes |
+//! | `keyring` | a keyring with all it may have, and one key |
 //! | `session_ops`, `handshake_v1`, `handshake_v2` | a session that opens, and pseudo-random bytes behind it |
 
 use std::collections::BTreeMap;
@@ -51,6 +53,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         corpus.add("round_trip", &bytes)?;
         corpus.add("splits", &[&[3 + n as u8 % 2], &noise(n + 64, 31)[..], &bytes].concat())?;
     }
+    for n in 0..64 {
+        corpus.add("cephx_client", &noise(n + 128, 64 << (n % 4)))?;
+        corpus.add("cephx_server", &noise(n + 192, 64 << (n % 4)))?;
+    }
+    let key = "AQBJcQFrE0B0JxAAiMO4X+VNesu28My2SG2T0A==";
+    let keyring = format!(
+        "# all\n[client.admin]\n\tkey = {key}\n\tauid = 0\n\tcaps mon = \"allow *\"\n\tcaps_osd = allow \\\n rw\n[mon.]\nkey = {key} ; one\npending key = {key}\n"
+    );
+    corpus.add("keyring", keyring.as_bytes())?;
+    corpus.add("keyring", key.as_bytes())?;
     fields(&mut corpus)?;
     for (target, count) in corpus.count {
         println!("{target}: {count}");

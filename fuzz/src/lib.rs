@@ -11,6 +11,8 @@
 //! | [`capture`] | a capture file | no panic; what a stream's events say is without gap or overlap |
 //! | [`session_ops`] | what happens to two sessions | no panic, no storm, no endless speech |
 //! | [`handshake_v1`], [`handshake_v2`] | a stranger's bytes or frames, after some steps of a handshake | the same |
+//! | [`cephx_client`], [`cephx_server`] | payloads, also valid envelopes around anything | no panic, nobody is believed without proof |
+//! | [`keyring`] | text | what is read comes out as what it was read as |
 #![forbid(unsafe_code)]
 
 use std::fmt::{Debug, Display};
@@ -20,11 +22,13 @@ use arbitrary::Unstructured;
 use cephwire_codec::arbitrary::{Delivery, Outcome, Owner, Stream, StreamV1, StreamV2, decode};
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Malformed};
 
+mod cephx;
 mod events;
 mod forge;
 mod sessions;
 mod settings;
 
+pub use cephx::{cephx_client, cephx_server, keyring};
 pub use events::capture;
 pub use sessions::{handshake_v1, handshake_v2, session_ops};
 pub use settings::{HEAD, SettingsV1, SettingsV2};
