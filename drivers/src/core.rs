@@ -297,8 +297,14 @@ impl Core {
         to: &EntityAddr,
         bind: Option<IpAddr>,
     ) {
+        let mut inner = conn.lock();
+        if inner.session.dialing() != Some(id) {
+            // Meanwhile it took over the connection of a newcomer, which must not be hung up.
+            return;
+        }
         let link = Link::new(id, conn);
-        let before = conn.set_link(&mut conn.lock(), Some(Arc::clone(&link)));
+        let before = conn.set_link(&mut inner, Some(Arc::clone(&link)));
+        drop(inner);
         if let Some(before) = before {
             before.set_owner(None);
             before.hang_up();

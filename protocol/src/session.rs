@@ -274,6 +274,12 @@ impl Session {
         self.conn.as_ref().map(|conn| conn.link)
     }
 
+    /// The transport that is being dialed for it. An [`Action::Dial`] for another one is out of date.
+    #[must_use]
+    pub fn dialing(&self) -> Option<LinkId> {
+        self.dial
+    }
+
     /// What waits to be sent, or to be acknowledged.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {

@@ -29,9 +29,6 @@ pub(crate) trait Course: Send + Sync + 'static {
 
     /// One end wrote something. Says whether the connection goes on.
     fn carry(&self, pipe: &Pipe, from: Side, bytes: &[u8]) -> bool;
-
-    /// One end wrote its last.
-    fn ended(&self, pipe: &Pipe, from: Side);
 }
 
 /// A connection through a relay: two sockets.
@@ -162,8 +159,9 @@ fn pump(course: &dyn Course, pipe: &Pipe, from: Side) {
     let mut buf = vec![0; 64 << 10];
     loop {
         match pipe.end(from).read(&mut buf) {
+            // One that was reset is closed by the last of its two pumps.
+            Ok(0) | Err(_) if pipe.is_cut.load(Ordering::Relaxed) => return,
             Ok(0) | Err(_) => {
-                course.ended(pipe, from);
                 let _ = pipe.end(from.peer()).shutdown(Shutdown::Write);
                 return;
             }

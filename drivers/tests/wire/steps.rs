@@ -209,6 +209,4 @@ impl Course for Holding {
         }
         true
     }
-
-    fn ended(&self, _pipe: &Pipe, _from: Side) {}
 }
