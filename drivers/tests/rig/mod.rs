@@ -22,15 +22,15 @@ macro_rules! on_each_driver {
     ($($(#[$attr:meta])* $test:ident)*) => {
         #[cfg(feature = "blocking")]
         mod blocking {
-            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::Blocking>(); })*
+            $($(#[$attr])* #[test] fn $test() { super::$test::<crate::rig::Blocking>(); })*
         }
         #[cfg(feature = "tokio")]
         mod tokio {
-            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::Tasks>(); })*
+            $($(#[$attr])* #[test] fn $test() { super::$test::<crate::rig::Tasks>(); })*
         }
         #[cfg(feature = "tokio")]
         mod tokio_on_one_thread {
-            $($(#[$attr])* #[test] fn $test() { super::$test::<super::rig::OneThread>(); })*
+            $($(#[$attr])* #[test] fn $test() { super::$test::<crate::rig::OneThread>(); })*
         }
     };
 }
