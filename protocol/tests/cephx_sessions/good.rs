@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cephwire_protocol::auth::cephx::{
-    KeyServerOptions, KeyType, KeyTypes, Service, ServiceAuth, ServiceOptions, WalletOptions,
+    KeyServerOptions, KeyType, KeyTypes, Progress, Service, ServiceAuth, ServiceOptions, WalletOptions,
 };
 use cephwire_protocol::auth::{AllowAll, Auth, Choice, Methods, Reason};
 use cephwire_protocol::codec::v2::{method, mode};
@@ -169,6 +169,24 @@ fn global_ids_are_kept() {
 
 /// Tickets are renewed in their last quarter: those for services by the AUTH ticket, that one with the challenge with
 /// which the session began. In both versions in messages.
+/// Ceph's clients begin anew whenever the number changes: they would take the tickets for another challenge.
+#[test]
+fn v1_tells_a_new_number_with_the_challenge() {
+    let cluster = Cluster::new(KeyType::Aes);
+    let wallet = cluster.wallet("client.admin");
+    let mut talk = cluster.server.talk();
+    let (challenge, outcome) = talk.handle_auth(NOW, &wallet.hello(&[method::CEPHX]));
+    assert_eq!((outcome, challenge.global_id != 0), (Ok(()), true));
+    let Ok(Progress::Send(proof)) = wallet.handle_auth_reply(NOW, &challenge) else { panic!("no proof") };
+    // It counts when there is a ticket for it.
+    assert_eq!((wallet.global_id(), talk.client()), (None, None));
+    let (session, outcome) = talk.handle_auth(NOW, &proof);
+    assert_eq!((outcome, session.global_id), (Ok(()), challenge.global_id));
+    assert!(matches!(wallet.handle_auth_reply(NOW, &session), Ok(Progress::Ready | Progress::Send(_))));
+    assert_eq!(wallet.global_id(), Some(challenge.global_id));
+    assert_eq!(talk.client().map(|(_, number)| number), Some(challenge.global_id));
+}
+
 #[test]
 fn tickets_are_renewed() {
     for version in VERSIONS {

@@ -45,8 +45,18 @@ pub struct MonitorTalk {
 #[derive(Clone, Debug)]
 enum At {
     Start,
-    Challenged { name: Entity, claimed: u64, challenge: u64 },
-    Open { name: Entity, global_id: u64, challenge: u64 },
+    /// `given` is the number that a new client will have, if it is decided already.
+    Challenged {
+        name: Entity,
+        claimed: u64,
+        given: Option<u64>,
+        challenge: u64,
+    },
+    Open {
+        name: Entity,
+        global_id: u64,
+        challenge: u64,
+    },
 }
 
 /// What a proof brought.
@@ -85,10 +95,9 @@ impl MonitorTalk {
             method::CEPHX => self.asked(now, &auth.payload),
             found => Err(Reason::Method { found }),
         };
-        // The client's number is told with the challenge already; it does not count there.
         let global_id = match &self.at {
             At::Start => 0,
-            At::Challenged { claimed, .. } => *claimed,
+            At::Challenged { claimed, given, .. } => given.unwrap_or(*claimed),
             At::Open { global_id, .. } => *global_id,
         };
         let no_method = matches!(answer, Err(Reason::Method { .. }));
@@ -106,13 +115,15 @@ impl MonitorTalk {
         if !methods.contains(&method::CEPHX) {
             return Err(Reason::Method { found: methods.first().copied().unwrap_or(method::UNKNOWN) });
         }
-        Ok(self.challenge(name, global_id))
+        // The number is told with the challenge already: a client of Ceph begins anew whenever it changes.
+        let given = (global_id == 0).then(|| self.server.next_global_id());
+        Ok(self.challenge(name, global_id, given))
     }
 
     /// Challenges a client. Whether it is known is not looked at yet: nobody shall learn that so easily.
-    fn challenge(&mut self, name: Entity, claimed: u64) -> Vec<u8> {
+    fn challenge(&mut self, name: Entity, claimed: u64, given: Option<u64>) -> Vec<u8> {
         let challenge = self.random.number();
-        self.at = At::Challenged { name, claimed, challenge };
+        self.at = At::Challenged { name, claimed, given, challenge };
         ServerChallenge(challenge).encode()
     }
 
@@ -167,9 +178,11 @@ impl MonitorTalk {
         connection_mode: u32,
         asked: &Authenticate,
     ) -> Result<Admitted, Reason> {
-        let (name, claimed, challenge) = match &self.at {
-            At::Challenged { name, claimed, challenge } => (name.clone(), *claimed, *challenge),
-            At::Open { name, global_id, challenge } => (name.clone(), *global_id, *challenge),
+        let (name, claimed, given, challenge) = match &self.at {
+            At::Challenged { name, claimed, given, challenge } => {
+                (name.clone(), *claimed, *given, *challenge)
+            }
+            At::Open { name, global_id, challenge } => (name.clone(), *global_id, None, *challenge),
             At::Start => return Err(Reason::ChallengeSkipped),
         };
         let keys = self.server.keys(&name);
@@ -182,7 +195,8 @@ impl MonitorTalk {
         };
         self.server.options.service.key_types.check("the client's key", key)?;
         let old = self.reclaim(claimed, asked)?;
-        let global_id = if claimed == 0 { self.server.next_global_id() } else { claimed };
+        let new = || given.unwrap_or_else(|| self.server.next_global_id());
+        let global_id = if claimed == 0 { new() } else { claimed };
         let ticket = self.server.auth_ticket(&name, global_id, key, now)?;
         let session_key = ticket.session_key.clone();
         let auth = TicketReply { tickets: vec![ticket.seal(key, old.as_ref(), &mut self.random)] };
@@ -329,7 +343,7 @@ impl OfMonitor {
                 if methods.is_some() {
                     return Err(Reason::OutOfTurn { what: "an introduction of v1" });
                 }
-                Ok(Answer::More(self.talk.challenge(name, global_id).into()))
+                Ok(Answer::More(self.talk.challenge(name, global_id, None).into()))
             }
             At::Challenged { .. } if !self.done => {
                 let MonRequest::Authenticate(asked) = MonRequest::decode(request.payload)? else {
