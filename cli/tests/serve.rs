@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod peers;
+mod stand_in;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -17,61 +18,7 @@ use cephwire::{Dispatcher, Handle, Policy, Received, Setup};
 use serde_json::{Value, json};
 
 use peers::{cephwire, objects, status};
-
-/// A server of its own, which ends with the test.
-struct Server {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    addrs: Vec<String>,
-}
-
-impl Server {
-    /// Starts it with these options at a port that is free.
-    fn start(options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cephwire"))
-            .args(["serve", "-f", "json"])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let first: Value = serde_json::from_str(&first).unwrap();
-        assert_eq!(first["event"], "listening");
-        let addrs = first["addresses"].as_array().unwrap().iter();
-        let addrs = addrs.map(|addr| addr.as_str().unwrap().to_owned()).collect();
-        Self { child, lines, addrs }
-    }
-
-    /// Its addresses as one vector.
-    fn vector(&self) -> String {
-        format!("[{}]", self.addrs.join(","))
-    }
-
-    fn socket(&self) -> SocketAddr {
-        self.addrs[0].parse::<cephwire::codec::EntityAddr>().unwrap().socket.unwrap()
-    }
-
-    /// Reads on until a line of this event.
-    fn wait(&mut self, event: &str) -> Value {
-        for line in (&mut self.lines).lines() {
-            let object: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if object["event"] == event {
-                return object;
-            }
-        }
-        panic!("the server ended before {event}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use stand_in::Server;
 
 #[test]
 fn a_wrong_command_line_is_status_2() {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cephwire_codec::v2::{Method, method};
-use cephwire_codec::{AddrVec, EntityName, Timestamp};
+use cephwire_codec::{AddrVec, EntityName, EntityType, Timestamp};
 use cephwire_protocol::auth::cephx::{ClientAuth, CryptoKey, Keyring, Wallet, WalletOptions};
 use cephwire_protocol::auth::{AllowAll, Auth, Choice, Entity, Methods, Modes, Reason, UnknownNames};
 use cephwire_protocol::{Local, Options, Policies, Policy};
 use zeroize::Zeroizing;
 
 use super::key_log::KeyLogFile;
+use super::show::ModeList;
 use crate::config::Config;
 
 /// Options of every command that connects.
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Speaks msgr 2.0, as Ceph before 14.2.11 did
     #[arg(long)]
     pub(crate) no_revision_1: bool,
+    /// Connection modes to offer, the best first: crc, secure [default: ms_client_mode and its like]
+    #[arg(long, value_name = "MODES")]
+    pub(crate) mode: Option<ModeList>,
 }
 
 /// Who connects.
@@ -60,12 +64,12 @@ pub(crate) enum IdentityError {
 impl Identity {
     /// The entity of the configuration, with its key if there is one, and Ceph's lists of methods and modes.
     pub(crate) fn new(config: &Config, arguments: &Arguments) -> Result<Self, IdentityError> {
-        let Arguments { timeout, no_revision_1 } = *arguments;
+        let Arguments { timeout, no_revision_1, ref mode } = *arguments;
         let name = config.name.on_the_wire();
         let entity = Entity::new(config.name.kind, config.name.id.clone());
         let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
         let wallet = key(config, &entity)?
-            .map(|key| Wallet::new(entity.clone(), key, WalletOptions::default(), seed()).map_err(failed))
+            .map(|key| Wallet::new(entity.clone(), key, tickets(), seed()).map_err(failed))
             .transpose()?;
         let mut auths: Vec<(u32, Arc<dyn Auth>)> = vec![(method::NONE, Arc::new(AllowAll { name }))];
         if let Some(wallet) = &wallet {
@@ -74,7 +78,11 @@ impl Identity {
         let auth = Arc::new(Choice { methods: methods(config)?, auths });
         // Where they are is asked for when tickets are needed.
         let monitors = config.monitors().unwrap_or_default();
-        let (modes, revision_1) = (modes(config)?, !no_revision_1);
+        let modes = match mode {
+            Some(ModeList(list)) => Modes::all(list),
+            None => modes(config)?,
+        };
+        let revision_1 = !no_revision_1;
         Ok(Self { name, entity, auth, wallet, monitors, modes, timeout, revision_1 })
     }
 
@@ -102,8 +110,14 @@ impl Identity {
     }
 }
 
+/// Tickets for all services: what is at an address is known only after the monitors were asked.
+fn tickets() -> WalletOptions {
+    let default = WalletOptions::default();
+    WalletOptions { services: default.services | u32::from(EntityType::MDS.0), ..default }
+}
+
 /// Our key: the one that is given, else that of the first keyring which is there, if we are in it.
-fn key(config: &Config, entity: &Entity) -> Result<Option<CryptoKey>, IdentityError> {
+pub(crate) fn key(config: &Config, entity: &Entity) -> Result<Option<CryptoKey>, IdentityError> {
     if let Some(key) = config.key() {
         let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
         return key.reveal().parse().map(Some).map_err(failed);
@@ -146,7 +160,7 @@ fn modes(config: &Config) -> Result<Modes, IdentityError> {
 }
 
 /// What nobody can guess, for keys and challenges.
-fn seed() -> [u8; 32] {
+pub(crate) fn seed() -> [u8; 32] {
     let mut seed = [0; 32];
     for part in seed.chunks_mut(8) {
         part.copy_from_slice(&random().to_le_bytes());

@@ -1,6 +1,8 @@
 //! How are the things written that several commands print?
 
+use std::fmt;
 use std::io::{self, Write};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use cephwire_codec::v2::{Revision, method, mode};
@@ -28,6 +30,33 @@ impl Format {
             Self::Plain | Self::Json => serde_json::to_writer(&mut *out, object)?,
         }
         out.write_all(b"\n")
+    }
+}
+
+/// A list of connection modes on a command line, the best first: `crc`, `secure`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModeList(pub(crate) Vec<u32>);
+
+impl fmt::Display for ModeList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&modes(&self.0).join(","))
+    }
+}
+
+impl FromStr for ModeList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut list = Vec::new();
+        for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
+            // Unlike in ceph.conf: who writes it here means it.
+            let known = [mode::CRC, mode::SECURE].into_iter().find(|known| mode::name(*known) == Some(name));
+            let known = known.ok_or_else(|| format!("{name}: crc or secure"))?;
+            if !list.contains(&known) {
+                list.push(known);
+            }
+        }
+        if list.is_empty() { Err("crc, secure, or both".to_owned()) } else { Ok(Self(list)) }
     }
 }
 
@@ -121,6 +150,14 @@ pub(crate) fn msgr_features(features: MsgrFeatures) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_are_listed_by_name() {
+        let list = |text: &str| text.parse::<ModeList>().map(|ModeList(list)| list);
+        assert_eq!(list("crc"), Ok(vec![mode::CRC]));
+        assert_eq!(list("secure,crc,secure"), Ok(vec![mode::SECURE, mode::CRC]));
+        assert!(["", ",", "none", "crc,secure-psp"].into_iter().all(|text| list(text).is_err()));
+    }
 
     #[test]
     fn times_have_three_digits() {

@@ -10,12 +10,14 @@ use cephwire_codec::{EntityType, MessageType};
 use cephwire_protocol::auth::Reason;
 use cephwire_protocol::auth::cephx::message::AuthReply;
 use cephwire_protocol::auth::cephx::{Progress, Wallet};
+use cephwire_protocol::key_log::{Line, ticket_id};
 use cephwire_protocol::{Event, Version};
 
 use super::Target;
 use super::call::Call;
 use super::cause::Cause;
 use super::identity::{Identity, wall_clock};
+use super::key_log::KeyLogFile;
 
 /// Sees to it that there is a ticket for services of this type, if we use tickets at all.
 pub(crate) fn fetch(identity: &Identity, kind: EntityType) -> Result<(), Cause> {
@@ -32,12 +34,24 @@ pub(crate) fn fetch(identity: &Identity, kind: EntityType) -> Result<(), Cause> 
     let mut last = Cause::new("denied", "ticket", format!("the monitors gave no ticket for a {kind}"));
     for target in identity.monitors.iter().flat_map(|monitor| Target::of(monitor, None)) {
         match from(&target, identity, wallet) {
-            Ok(()) if wallet.ticket(kind).is_some() => return Ok(()),
+            Ok(()) if wallet.ticket(kind).is_some() => {
+                write_down(wallet);
+                return Ok(());
+            }
             Ok(()) => {}
             Err(cause) => last = cause,
         }
     }
     Err(Cause { text: format!("no ticket from the monitors: {}", last.text), ..last })
+}
+
+/// What the tickets in the wallet open, for who reads the packets: v1's signatures are made with it.
+fn write_down(wallet: &Wallet) {
+    let Some(log) = KeyLogFile::of_environment() else { return };
+    let kinds = [EntityType::AUTH, EntityType::MON, EntityType::MDS, EntityType::OSD, EntityType::MGR];
+    for ticket in kinds.into_iter().filter_map(|kind| wallet.ticket(kind)) {
+        log.log(&Line::Ticket { ticket: ticket_id(&ticket.blob), session_key: ticket.session_key });
+    }
 }
 
 fn from(target: &Target, identity: &Identity, wallet: &Arc<Wallet>) -> Result<(), Cause> {

@@ -118,7 +118,8 @@ fn stand_in() -> io::Result<Messenger> {
     let name = Name { kind: EntityType::MON, id: "a".to_owned() };
     let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let addr = EntityAddr::new(AddrType::ANY, loopback, 0);
-    serve::serve(&name, &addr.into(), serve::Answer::Ack, Arc::new(serve::Log::silent()))
+    let door = serve::Door::default();
+    serve::serve(&name, &addr.into(), serve::Answer::Ack, &door, Arc::new(serve::Log::silent()))
 }
 
 fn ping_all(entities: &[AddrVec], arguments: &Arguments, identity: &Identity) -> ExitCode {

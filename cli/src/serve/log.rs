@@ -10,8 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use cephwire::auth::Entity;
+use cephwire::codec::v2::mode;
 use cephwire::codec::{AddrVec, Message};
-use cephwire::{Handle, Received, Version};
+use cephwire::{Facts, Handle, Received, Version};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -50,10 +52,16 @@ impl Log {
 
     /// Something happened to a session.
     pub(super) fn event(&self, own: &AddrVec, session: &Handle, event: &str, error: Option<String>) {
+        let facts = session.facts();
+        let entity = facts.as_ref().filter(|_| event == "accepted").and_then(authenticated);
         let why = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         self.line(
             || {
                 let mut object = about(session, event);
+                if let Some((entity, mode)) = &entity {
+                    object.insert("entity".to_owned(), entity.as_str().into());
+                    object.insert("mode".to_owned(), (*mode).into());
+                }
                 if let Some(error) = &error {
                     object.insert("error".to_owned(), error.as_str().into());
                 }
@@ -61,7 +69,27 @@ impl Log {
             },
             || {
                 let (peer, id) = (peer(session), session.id());
-                format!("{own} == {peer} {CONTROL}{event}{CONTROL:#}{why} con {id}")
+                let who = entity.as_ref().map(|(entity, mode)| match mode {
+                    Some(mode) => format!(" as {entity}, {mode}"),
+                    None => format!(" as {entity}"),
+                });
+                let who = who.unwrap_or_default();
+                format!("{own} == {peer} {CONTROL}{event}{CONTROL:#}{who}{why} con {id}")
+            },
+        );
+    }
+
+    /// A client of v1 has proved who it is, in messages.
+    pub(super) fn authenticated(&self, own: &AddrVec, session: &Handle, entity: &Entity) {
+        self.line(
+            || {
+                let mut object = about(session, "authenticated");
+                object.insert("entity".to_owned(), entity.to_string().into());
+                object.into()
+            },
+            || {
+                let (peer, id) = (peer(session), session.id());
+                format!("{own} == {peer} {CONTROL}authenticated{CONTROL:#} as {entity} con {id}")
             },
         );
     }
@@ -124,6 +152,12 @@ impl Log {
         // Whoever read our output has seen enough; who is served need not know.
         let _ = printed.and_then(|()| out.flush());
     }
+}
+
+/// Who a session authenticated in its handshake, and in which mode it runs.
+fn authenticated(facts: &Facts) -> Option<(String, Option<&'static str>)> {
+    let entity = facts.authenticated.as_ref()?;
+    Some((entity.to_string(), facts.mode.and_then(mode::name)))
 }
 
 fn about(session: &Handle, event: &str) -> Map<String, Value> {

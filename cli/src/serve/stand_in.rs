@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cephwire::codec::{AddrVec, EntityType, Message};
+use cephwire::codec::{AddrVec, EntityType, Message, MessageType};
 use cephwire::{Dispatcher, Error, Handle, Received};
 
 use super::Answer;
+use super::keys::{Keys, Talks};
 use super::log::Log;
 use super::monitor::Monitor;
 use crate::config::Name;
@@ -16,14 +17,17 @@ pub(crate) struct StandIn {
     answer: Answer,
     /// What answers, if a monitor is played.
     monitor: Option<Monitor>,
+    /// A monitor's talks with clients that must authenticate.
+    talks: Option<Talks>,
     own: RwLock<AddrVec>,
     log: Arc<Log>,
 }
 
 impl StandIn {
-    pub(super) fn new(name: Name, answer: Answer, log: Arc<Log>) -> Self {
+    pub(super) fn new(name: Name, answer: Answer, keys: Option<&Keys>, log: Arc<Log>) -> Self {
         let monitor = (name.kind == EntityType::MON).then(|| Monitor::new(&name.id));
-        Self { name, answer, monitor, own: RwLock::default(), log }
+        let talks = keys.filter(|_| monitor.is_some()).map(Keys::talks);
+        Self { name, answer, monitor, talks, own: RwLock::default(), log }
     }
 
     /// Its addresses are known.
@@ -42,6 +46,31 @@ impl StandIn {
         let _ = to.send(message);
     }
 
+    /// What cephx has to say to a message. Nothing if it may be answered as if there were no keys.
+    fn authenticate(&self, own: &AddrVec, from: &Handle, message: &Message) -> Option<()> {
+        let talks = self.talks.as_ref()?;
+        match message.header.kind {
+            MessageType::AUTH => match talks.answer(from, &message.front.clone().into_bytes()) {
+                Ok(said) => {
+                    if let Some(name) = said.proved {
+                        self.log.authenticated(own, from, &name);
+                    }
+                    if let Some(reason) = said.refused {
+                        self.log.event(own, from, "refused", Some(reason.to_string()));
+                    }
+                    self.send(own, from, said.message);
+                }
+                Err(reason) => self.log.event(own, from, "refused", Some(reason.to_string())),
+            },
+            // As Ceph's monitors: these are for everybody,
+            MessageType::PING | MessageType::MON_GET_MAP => return None,
+            _ if talks.knows(from) => return None,
+            // and nothing else is.
+            _ => self.log.event(own, from, "dropped", Some(String::from("not authenticated"))),
+        }
+        Some(())
+    }
+
     fn event(&self, session: &Handle, event: &str, error: Option<&Error>) {
         self.log.event(&self.own(), session, event, error.map(ToString::to_string));
     }
@@ -52,6 +81,9 @@ impl Dispatcher for StandIn {
         let own = self.own();
         self.log.received(&own, from, &received);
         let (message, _permits) = received.into_parts();
+        if self.authenticate(&own, from, &message).is_some() {
+            return None;
+        }
         // v1's clients have no number yet: that of their session will do.
         let number = from.peer().num;
         let global_id = u64::try_from(number).ok().filter(|id| *id > 0).unwrap_or(FIRST_OF_V1 + from.id());
@@ -69,6 +101,9 @@ impl Dispatcher for StandIn {
     }
 
     fn reset(&self, session: &Handle, error: Option<&Error>) -> bool {
+        if let Some(talks) = &self.talks {
+            talks.end(session);
+        }
         self.event(session, "reset", error);
         true
     }
