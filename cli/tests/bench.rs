@@ -2,7 +2,9 @@
 
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -56,6 +58,71 @@ fn every_driver_and_version_is_compared_with_plain_tcp() -> Result<(), Box<dyn s
 }
 
 #[test]
+fn modes_are_compared_in_the_same_rounds() -> Result<(), Box<dyn std::error::Error>> {
+    for driver in ["blocking", "tokio"] {
+        let cases = measured(&[
+            "--driver",
+            driver,
+            "--mode",
+            "crc,secure",
+            "--size",
+            "4K,256K",
+            "--depth",
+            "4",
+            "--connections",
+            "2",
+            "--rounds",
+            "1",
+        ])?;
+        let found: Vec<_> = cases.iter().map(|case| (case["size"].as_u64(), case["mode"].as_str())).collect();
+        let expected = [(4096, "crc"), (4096, "secure"), (262_144, "crc"), (262_144, "secure")];
+        assert_eq!(found, expected.map(|(size, mode)| (Some(size), Some(mode))));
+        for case in &cases {
+            assert!(case["messenger"][0]["operations"].as_u64() > Some(0), "{case:#}");
+            assert_eq!(case["ratio_to_crc"].is_f64(), case["mode"] == "secure", "{case:#}");
+        }
+        let rate = |case: usize| cases[case]["messenger"][0]["operations_per_second"].as_f64();
+        let (Some(crc), Some(secure)) = (rate(0), rate(1)) else { return Err("no rates".into()) };
+        let ratio = cases[1]["ratio_to_crc"].as_f64().ok_or("no ratio")?;
+        assert!((ratio - secure / crc).abs() < 1e-9, "{ratio}");
+    }
+    // One alone has nothing to be compared with.
+    let cases = measured(&["--mode", "secure", "--rounds", "1"])?;
+    assert_eq!((cases.len(), &cases[0]["ratio_to_crc"]), (1, &Value::Null));
+    Ok(())
+}
+
+#[test]
+fn the_ends_run_apart_with_keys() -> Result<(), Box<dyn std::error::Error>> {
+    let keyring = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-keyring");
+    let other = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-other-keyring");
+    fs::write(&keyring, "[client.b]\n\tkey = AQBJcQFrE0B0JxAAiMO4X+VNesu28My2SG2T0A==\n")?;
+    fs::write(&other, "[client.b]\n\tkey = AQBJcQFrE0B0JxAAiMO4X+VNesu28My2SG2T0Q==\n")?;
+    let (keyring, other) = (keyring.to_string_lossy(), other.to_string_lossy());
+    let mut server = cephwire()
+        .args(["bench", "server", "v2:127.0.0.1:0", "--mode", "secure", "-k", &keyring, "--until-eof"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let addr = line.trim().strip_prefix("listening on ").ok_or("no address")?;
+    let keys =
+        |mode, keyring| ["client", addr, "-n", "client.b", "--mode", mode, "-c", "/dev/null", "-k", keyring];
+    let cases = measured(&keys("crc,secure", &keyring))?;
+    assert!(cases[0]["messenger"][0]["operations"].as_u64() > Some(0));
+    // What the server does not allow, or does not know, is not measured.
+    for arguments in [&keys("crc", &keyring)[..], &keys("secure", &other), &["client", addr]] {
+        let refused = cephwire().arg("bench").args(arguments).args(["--seconds", "0.05"]).output()?;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert!(!refused.stderr.is_empty());
+    }
+    drop(server.stdin.take());
+    assert!(server.wait()?.success());
+    Ok(())
+}
+
+#[test]
 fn the_ends_run_apart() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = cephwire()
         .args(["bench", "server", "v1:127.0.0.1:0", "--driver", "tokio", "--until-eof"])
@@ -79,9 +146,14 @@ fn the_ends_run_apart() -> Result<(), Box<dyn std::error::Error>> {
 
 #[test]
 fn mistakes_are_told() -> Result<(), Box<dyn std::error::Error>> {
-    for wrong in
-        [["--size", "1X"], ["--size", "99G"], ["--depth", "0"], ["--seconds", "0"], ["--rounds", "0"]]
-    {
+    for wrong in [
+        ["--mode", "none"],
+        ["--size", "1X"],
+        ["--size", "99G"],
+        ["--depth", "0"],
+        ["--seconds", "0"],
+        ["--rounds", "0"],
+    ] {
         let run = cephwire().arg("bench").args(wrong).output()?;
         assert_eq!(run.status.code(), Some(2), "{wrong:?}");
     }

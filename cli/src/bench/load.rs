@@ -14,6 +14,7 @@ use cephwire::codec::{AddrVec, EntityAddr, EntityName, EntityType, Features, Mes
 use cephwire::{Dispatcher, Error, Handle, Manner, Policy, Received, Setup, Unsent};
 use hdrhistogram::Histogram;
 
+use super::keys::Door;
 use super::meter::{Ends, Outcome};
 use super::wire::Fronts;
 use super::{Common, Driver, Plan, cpu};
@@ -76,10 +77,11 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub(super) fn start(common: Common, addr: EntityAddr) -> anyhow::Result<Self> {
+    pub(super) fn start(common: Common, addr: EntityAddr, door: &Door) -> anyhow::Result<Self> {
         let policy = advertised(Policy::stateless_server());
-        let osd = EntityName::new(EntityType::OSD, 0);
-        let messenger = Messenger::start(common.driver, Setup::new(osd).default_policy(policy).nonce(0))?;
+        let name = EntityName::new(door.server_kind(), 0);
+        let setup = door.at(Setup::new(name).default_policy(policy).nonce(0));
+        let messenger = Messenger::start(common.driver, setup)?;
         messenger.common().add_tail(Arc::new(Answer(Fronts::new(0))));
         let bound = messenger.bind(&addr.into()).with_context(|| format!("cannot listen on {addr}"))?;
         let addr = bound.0.first().copied().context("bound to nothing")?;
@@ -125,17 +127,18 @@ pub(super) fn client(
     size: usize,
     depth: usize,
     plan: &Plan,
+    door: &Door,
     server_cpu: impl Fn() -> anyhow::Result<f64>,
 ) -> anyhow::Result<Outcome> {
     let name = EntityName::new(EntityType::CLIENT, 0);
     let setup = Setup::new(name).default_policy(advertised(Policy::lossless_client()));
-    let messenger = Messenger::start(common.driver, setup)?;
+    let messenger = Messenger::start(common.driver, door.at(setup))?;
     let asker = Arc::new(Asker::new(size, depth, plan.connections)?);
     messenger.common().add_tail(Arc::clone(&asker) as Arc<dyn Dispatcher>);
 
     for connection in 0..u64::from(plan.connections) {
         let manner = Manner { anonymous: true, ..Manner::default() };
-        let session = messenger.common().connect_as(EntityType::OSD, &addr.into(), manner);
+        let session = messenger.common().connect_as(door.server_kind(), &addr.into(), manner);
         asker.ask_first(connection, &session);
     }
     asker.wait(WARM_UP, |_| false);

@@ -5,11 +5,13 @@
 //!     for each size       │ raw stream   │   one way only
 //!     and each depth:     └ messenger    ┘   this process ◄── loopback ──► bench server, a child
 //!     a few rounds, each measuring all three; the ratios are those of the median rounds
+//!     --mode crc,secure: the messenger once in each mode, in the same round
 //!   bench server ADDR     ceph_perf_msgr_server's part
 //!   bench client ADDR     ceph_perf_msgr_client's part
 //! ```
 
 mod cpu;
+mod keys;
 mod load;
 mod meter;
 mod raw;
@@ -17,24 +19,32 @@ mod report;
 mod wire;
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use cephwire::auth::Entity;
 use cephwire::codec::EntityAddr;
+use cephwire::codec::v2::mode;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::keys::{Door, ThrowAway};
 use self::meter::Outcome;
 use self::raw::Exchange;
 use self::report::{Case, Report};
+use crate::config::{self, Config, Environment};
+use crate::live::identity;
+use crate::live::show::ModeList;
+use crate::serve;
 
 /// Measures messages per second, latency and processor time.
 ///
 /// Without a subcommand, a server is started on loopback as a process of its
 /// own, and everything is compared with plain TCP in the same run. The two
 /// subcommands put the messages of ceph_perf_msgr_server and _client on the
-/// wire, so that the other end may be Ceph's.
+/// wire, so that the other end may be Ceph's (without --mode).
 ///
 /// Exit status: 0, or 1 if something went wrong, 2 if the command line did.
 #[derive(clap::Args, Debug)]
@@ -52,6 +62,9 @@ pub struct Arguments {
     /// The core for the client
     #[arg(long, value_name = "CORE")]
     pin_client: Option<usize>,
+    /// Authenticates by cephx, with a key of its own, and measures each of these modes: crc,secure
+    #[arg(long, value_name = "MODES")]
+    mode: Option<ModeList>,
     /// How often each case is measured, the baselines with it
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -71,9 +84,18 @@ enum End {
         /// The core to run on
         #[arg(long, value_name = "CORE")]
         pin: Option<usize>,
+        /// Authenticates clients by cephx, as a monitor, and allows these modes: crc, secure, or both
+        #[arg(long, value_name = "MODES")]
+        mode: Option<ModeList>,
+        /// Files with the clients' keys, with commas in between
+        #[arg(short, long, value_name = "FILES", value_delimiter = ',', requires = "mode")]
+        keyring: Vec<PathBuf>,
         /// End with standard input
         #[arg(long, hide = true)]
         until_eof: bool,
+        /// The first line of standard input is the key
+        #[arg(long, hide = true, requires = "mode", conflicts_with = "keyring")]
+        key_first: bool,
     },
     /// Sends requests and counts the answers
     Client {
@@ -89,6 +111,14 @@ enum End {
         /// How to print
         #[arg(short, long, value_enum, default_value_t)]
         format: Format,
+        /// Authenticates by cephx and offers these modes, the best first: crc, secure
+        #[arg(long, value_name = "MODES")]
+        mode: Option<ModeList>,
+        /// Path of ceph.conf, or several: only with --mode, as all that follows
+        #[arg(short, long, value_name = "FILE", help_heading = "Ceph's own options")]
+        conf: Option<String>,
+        #[command(flatten)]
+        config: Box<config::Arguments>,
     },
 }
 
@@ -165,12 +195,12 @@ struct Pins {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let ran = match &arguments.end {
         None => compare(arguments),
-        Some(End::Server { addr, common, pin, until_eof }) => {
-            cpu::pin(*pin).and_then(|()| serve(*common, *addr, *until_eof))
-        }
-        Some(End::Client { addr, plan, common, pin, format }) => {
-            cpu::pin(*pin).and_then(|()| ask(plan, *common, *addr, *format))
-        }
+        Some(End::Server { addr, common, pin, mode, keyring, until_eof, key_first }) => cpu::pin(*pin)
+            .and_then(|()| server_door(mode.as_ref(), keyring, *key_first))
+            .and_then(|door| answer(*common, *addr, &door, *until_eof)),
+        Some(End::Client { addr, plan, common, pin, format, mode, conf, config }) => cpu::pin(*pin)
+            .and_then(|()| client_door(mode.as_ref(), conf.as_deref(), config))
+            .and_then(|door| ask(plan, *common, *addr, &door, *format)),
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
@@ -185,31 +215,47 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { plan, common, rounds, .. } = arguments;
     let pins = Pins { client: arguments.pin_client, server: arguments.pin_server };
-    let server = EmbeddedServer::start(*common, pins)?;
     let version = common.protocol;
+    anyhow::ensure!(version == Version::V2 || arguments.mode.is_none(), "--mode: v1 has no modes");
+    let key = ThrowAway::new();
+    let server = EmbeddedServer::start(*common, pins, arguments.mode.as_ref().map(|modes| (modes, &key)))?;
+    let doors: Vec<(Option<&'static str>, Door)> = match &arguments.mode {
+        None => vec![(None, Door::default())],
+        Some(ModeList(modes)) => {
+            let door = |mode: &u32| (mode::name(*mode), key.client(&ModeList(vec![*mode])));
+            modes.iter().map(door).collect()
+        }
+    };
     let cases: Vec<(usize, usize)> =
         plan.size.iter().flat_map(|size| plan.depth.iter().map(move |depth| (*size, *depth))).collect();
-    let progress = progress(cases.len() as u64 * u64::from(*rounds) * 3);
+    let steps = cases.len() as u64 * u64::from(*rounds) * (2 + doors.len() as u64);
+    let progress = progress(steps);
     let mut report = Report::default();
     for (size, depth) in cases {
         let fronts = wire::Fronts::new(size);
         let request = wire::wire_len(version, fronts.request(0, vec![0; size].into()));
         let reply = wire::wire_len(version, fronts.reply(0));
         let exchange = Exchange { request, reply, depth };
-        let mut case = Case { size, depth, block: request.max(SMALLEST_BLOCK), ..Case::default() };
+        let block = request.max(SMALLEST_BLOCK);
+        let mut modes: Vec<Case> =
+            doors.iter().map(|(mode, _)| Case::new(size, depth, block, *mode)).collect();
         for _ in 0..*rounds {
             let step = |what: &str| {
                 progress.set_message(format!("{size} bytes, depth {depth}: {what}"));
                 progress.inc(1);
             };
             step("raw exchange");
-            case.exchange.push(raw::exchange(exchange, common.driver, pins, plan.lasting())?);
+            let raw_exchange = raw::exchange(exchange, common.driver, pins, plan.lasting())?;
             step("raw stream");
-            case.stream.push(raw::stream(request.max(SMALLEST_BLOCK), pins, plan.lasting())?);
-            step("messenger");
-            case.messenger.push(server.measure(plan, *common, pins, size, depth)?);
+            let raw_stream = raw::stream(block, pins, plan.lasting())?;
+            for (case, (mode, door)) in modes.iter_mut().zip(&doors) {
+                step(mode.unwrap_or("messenger"));
+                case.messenger.push(server.measure(plan, *common, pins, size, depth, door)?);
+                case.exchange.push(raw_exchange.clone());
+                case.stream.push(raw_stream.clone());
+            }
         }
-        report.add(case);
+        report.add(modes);
     }
     progress.finish_and_clear();
     report.print(arguments.format)
@@ -224,7 +270,7 @@ struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    fn start(common: Common, pins: Pins) -> anyhow::Result<Self> {
+    fn start(common: Common, pins: Pins, keys: Option<(&ModeList, &ThrowAway)>) -> anyhow::Result<Self> {
         let scheme = if common.protocol == Version::V1 { "v1" } else { "v2" };
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "server", &format!("{scheme}:127.0.0.1:0"), "--until-eof", "--driver"]);
@@ -232,8 +278,14 @@ impl EmbeddedServer {
         if let Some(core) = pins.server {
             command.args(["--pin", &core.to_string()]);
         }
+        if let Some((modes, _)) = keys {
+            command.args(["--key-first", "--mode", &modes.to_string()]);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let life = child.stdin.take().context("no standard input")?;
+        if let Some((_, key)) = keys {
+            key.tell(&life)?;
+        }
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let addr = line.trim().strip_prefix(LISTENING).context("the server did not start")?;
@@ -248,11 +300,12 @@ impl EmbeddedServer {
         pins: Pins,
         size: usize,
         depth: usize,
+        door: &Door,
     ) -> anyhow::Result<Outcome> {
         // Whoever is pinned passes that on to all threads it starts; this thread itself shall stay free.
         let run = || {
             cpu::pin(pins.client)?;
-            load::client(common, self.addr, size, depth, plan, || cpu::used(self.child.id()))
+            load::client(common, self.addr, size, depth, plan, door, || cpu::used(self.child.id()))
         };
         std::thread::scope(|scope| scope.spawn(run).join())
             .unwrap_or_else(|_| anyhow::bail!("the client has panicked"))
@@ -266,9 +319,33 @@ impl Drop for EmbeddedServer {
     }
 }
 
+/// Whom a server lets in.
+fn server_door(modes: Option<&ModeList>, keyring: &[PathBuf], key_first: bool) -> anyhow::Result<Door> {
+    let Some(modes) = modes else { return Ok(Door::default()) };
+    if key_first {
+        return Ok(ThrowAway::learn(io::stdin().lock())?.server(modes));
+    }
+    anyhow::ensure!(!keyring.is_empty(), "--mode wants the clients' keys: --keyring");
+    Ok(Door::of_server(serve::keys::read(keyring)?, modes))
+}
+
+/// As whom a client comes.
+fn client_door(
+    modes: Option<&ModeList>,
+    conf: Option<&str>,
+    arguments: &config::Arguments,
+) -> anyhow::Result<Door> {
+    let Some(modes) = modes else { return Ok(Door::default()) };
+    let config = Config::load(arguments, conf, Environment::of_process())?;
+    let entity = Entity::new(config.name.kind, config.name.id.clone());
+    let key = identity::key(&config, &entity)?;
+    let key = key.with_context(|| format!("--mode wants a key, and there is none for {entity}"))?;
+    Ok(Door::of_client(entity, key, modes))
+}
+
 /// The server's end alone.
-fn serve(common: Common, addr: EntityAddr, until_eof: bool) -> anyhow::Result<()> {
-    let server = load::Server::start(common, addr)?;
+fn answer(common: Common, addr: EntityAddr, door: &Door, until_eof: bool) -> anyhow::Result<()> {
+    let server = load::Server::start(common, addr, door)?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{LISTENING}{}", server.addr())?;
     stdout.flush()?;
@@ -282,12 +359,14 @@ fn serve(common: Common, addr: EntityAddr, until_eof: bool) -> anyhow::Result<()
 }
 
 /// The client's end alone: there are no baselines, as the server may be anywhere.
-fn ask(plan: &Plan, common: Common, addr: EntityAddr, format: Format) -> anyhow::Result<()> {
+fn ask(plan: &Plan, common: Common, addr: EntityAddr, door: &Door, format: Format) -> anyhow::Result<()> {
     let mut report = Report::default();
     for size in &plan.size {
         for depth in &plan.depth {
-            let outcome = load::client(common, addr, *size, *depth, plan, || Ok(0.0))?;
-            report.add(Case { size: *size, depth: *depth, messenger: vec![outcome], ..Case::default() });
+            let outcome = load::client(common, addr, *size, *depth, plan, door, || Ok(0.0))?;
+            let mut case = Case::new(*size, *depth, 0, None);
+            case.messenger.push(outcome);
+            report.add(vec![case]);
         }
     }
     report.print(format)

@@ -12,6 +12,10 @@ use super::meter::Outcome;
 pub(super) struct Case {
     pub(super) size: usize,
     pub(super) depth: usize,
+    /// The mode of the connections, if it was asked for.
+    pub(super) mode: Option<&'static str>,
+    /// The rate to that of crc mode in the same round; the median of the rounds.
+    to_crc: Option<f64>,
     pub(super) exchange: Vec<Outcome>,
     pub(super) stream: Vec<Outcome>,
     pub(super) messenger: Vec<Outcome>,
@@ -20,6 +24,11 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// Nothing is measured yet.
+    pub(super) fn new(size: usize, depth: usize, block: usize, mode: Option<&'static str>) -> Self {
+        Self { size, depth, block, mode, ..Self::default() }
+    }
+
     /// The messenger's rate to that of the raw exchange, in the same round; the median of the rounds.
     fn to_exchange(&self) -> Option<f64> {
         median(self.messenger.iter().zip(&self.exchange).map(|(ours, raw)| ours.rate() / raw.rate()))
@@ -36,7 +45,7 @@ impl Case {
         let all = |outcomes: &[Outcome], bytes| -> Vec<Value> {
             outcomes.iter().map(|outcome| outcome.json(bytes)).collect()
         };
-        json!({
+        let mut value = json!({
             "size": self.size,
             "depth": self.depth,
             "messenger": all(&self.messenger, self.size),
@@ -44,7 +53,12 @@ impl Case {
             "raw_stream": all(&self.stream, self.block),
             "ratio_to_raw_exchange": self.to_exchange(),
             "ratio_to_raw_stream": self.to_stream(),
-        })
+        });
+        if let (Some(mode), Some(fields)) = (self.mode, value.as_object_mut()) {
+            fields.insert("mode".to_owned(), mode.into());
+            fields.insert("ratio_to_crc".to_owned(), self.to_crc.into());
+        }
+        value
     }
 }
 
@@ -55,8 +69,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, case: Case) {
-        self.cases.push(case);
+    /// The same size and depth in all modes.
+    pub(super) fn add(&mut self, mut modes: Vec<Case>) {
+        let crc = modes.iter().find(|case| case.mode == Some("crc")).map(|case| case.messenger.clone());
+        for case in modes.iter_mut().filter(|case| case.mode != Some("crc")) {
+            let rounds = case.messenger.iter().zip(crc.iter().flatten());
+            case.to_crc = median(rounds.map(|(ours, crc)| ours.rate() / crc.rate()));
+        }
+        self.cases.append(&mut modes);
     }
 
     pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
@@ -86,6 +106,10 @@ impl Report {
             "× exchange",
             "× stream"
         );
+        let modes = self.cases.iter().any(|case| case.mode.is_some());
+        if modes {
+            text.insert_str(text.len() - 1, &format!(" {:>6} {:>6}", "mode", "× crc"));
+        }
         for case in &self.cases {
             let Some(ours) = middle(&case.messenger) else { continue };
             let quantile = |quantile| {
@@ -108,6 +132,10 @@ impl Report {
                 ratio(case.to_exchange()),
                 ratio(case.to_stream()),
             );
+            if modes {
+                let columns = format!(" {:>6} {:>6}", case.mode.unwrap_or("-"), ratio(case.to_crc));
+                text.insert_str(text.len() - 1, &columns);
+            }
         }
         text
     }
