@@ -70,6 +70,11 @@ impl fmt::Debug for Conn {
 }
 
 impl Inner {
+    /// Whether it owns a transport.
+    fn is_linked(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| self.session.link() == Some(link.id))
+    }
+
     /// The caller transmits from now on. Says whether nobody else did.
     pub(crate) fn claim(&mut self, link: LinkId) -> bool {
         self.transmitter.replace(link) != Some(link)
@@ -134,15 +139,21 @@ impl Conn {
 
     /// The application did something: wakes who has to act on it, if anybody. Never runs callbacks.
     pub(crate) fn kick(self: &Arc<Self>, mut inner: Guard<'_>) {
-        let own = inner.session.link();
-        if let Some(link) = inner.link.as_ref().filter(|link| own == Some(link.id)).cloned() {
-            if inner.claim(link.id) {
-                drop(inner);
-                link.bell.ring();
-            }
+        if inner.is_linked() {
+            self.wake_transmitter(inner);
         } else if !std::mem::replace(&mut inner.kicked, true) {
             drop(inner);
             self.core.steward.kick(self);
+        }
+    }
+
+    /// There may be something to transmit.
+    pub(crate) fn wake_transmitter(&self, mut inner: Guard<'_>) {
+        if let Some(link) = inner.link.clone().filter(|_| inner.is_linked())
+            && inner.claim(link.id)
+        {
+            drop(inner);
+            link.bell.ring();
         }
     }
 

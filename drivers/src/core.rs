@@ -365,9 +365,9 @@ impl Core {
         }
         if let Some(Peer(existing)) = existing {
             let (inner, _) = existing.pump(existing.lock());
-            existing.kick(inner);
+            existing.wake_transmitter(inner);
         }
-        newcomer.kick(newcomer.lock());
+        newcomer.wake_transmitter(newcomer.lock());
     }
 
     /// A session is open: an accepted one that nobody shall find takes another seat.

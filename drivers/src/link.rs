@@ -163,7 +163,7 @@ impl Pilot {
         })
     }
 
-    /// The socket has ended, or broke.
+    /// The socket has ended, or broke, or is about to be closed; a session that owns it no more is not told.
     pub(crate) fn closed(&mut self) {
         let (link, now) = (self.link.id, Instant::now());
         let _ = self.with(|conn, mut inner| {

@@ -37,6 +37,7 @@ pub(crate) trait Listening: Send + Sync + fmt::Debug {
     /// Accepts no more.
     fn stop(&self);
     /// Its descriptor.
+    #[cfg(feature = "serde")]
     fn fd(&self) -> i32;
 }
 

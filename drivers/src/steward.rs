@@ -76,10 +76,8 @@ impl Steward {
             let mut inner = conn.lock();
             inner.kicked = false;
             let (inner, _) = conn.pump(inner);
-            // A transport that came meanwhile transmits.
-            if inner.session.link().is_some() {
-                conn.kick(inner);
-            }
+            // It may have got a transport meanwhile.
+            conn.wake_transmitter(inner);
         }
         let now = Instant::now();
         loop {
@@ -103,9 +101,7 @@ impl Steward {
             inner.scheduled = None;
             inner.session.handle_timeout(now);
             let (inner, _) = conn.pump(inner);
-            if inner.session.link().is_some() {
-                conn.kick(inner);
-            }
+            conn.wake_transmitter(inner);
         }
     }
 

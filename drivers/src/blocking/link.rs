@@ -112,7 +112,7 @@ pub(super) fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
     let local = Arc::clone(&conn.core.local);
     let out = Arc::new(Outgoing { local, stream, chunks: Mutex::default() });
     let pilot = Pilot::new(Arc::clone(&link), Arc::clone(&conn));
-    let reading = Reading { pilot, closes: true };
+    let reading = Reading(pilot);
     let (writer, life) = (Pilot::new(link, Arc::clone(&conn)), conn.core.alive.one());
     let shared = Arc::clone(&out);
     drop(conn);
@@ -122,18 +122,13 @@ pub(super) fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
 }
 
 /// Ends the connection when its reader does, however that comes.
-struct Reading {
-    pilot: Pilot,
-    closes: bool,
-}
+struct Reading(Pilot);
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if self.closes {
-            self.pilot.closed();
-        }
+        self.0.closed();
         // The writer leaves, too.
-        self.pilot.link.hang_up();
+        self.0.link.hang_up();
     }
 }
 
@@ -189,28 +184,25 @@ impl Outgoing {
 }
 
 fn read(mut reading: Reading, out: &Outgoing) {
-    let link = Arc::clone(&reading.pilot.link);
+    let link = Arc::clone(&reading.0.link);
     // The banner goes out first.
     let mut step = Ok(true);
     loop {
         let next = match step {
-            Ok(true) => transmit(&mut reading.pilot, out).and_then(|()| reading.pilot.intake()),
-            Ok(false) => reading.pilot.intake(),
+            Ok(true) => transmit(&mut reading.0, out).and_then(|()| reading.0.intake()),
+            Ok(false) => reading.0.intake(),
             Err(Gone) => Err(Gone),
         };
         step = match next {
             Ok(Intake::Buffer(mut buf)) => match out.receive(&mut buf) {
                 Ok(0) | Err(_) => return,
-                Ok(_) => reading.pilot.received(buf),
+                Ok(_) => reading.0.received(buf),
             },
             Ok(Intake::Paused) => {
                 link.gate.wait(None);
-                if link.is_hung_up() { Err(Gone) } else { reading.pilot.unpaused() }
+                if link.is_hung_up() { Err(Gone) } else { reading.0.unpaused() }
             }
-            Err(Gone) => {
-                reading.closes = false;
-                return;
-            }
+            Err(Gone) => return,
         };
     }
 }

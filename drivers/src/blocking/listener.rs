@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
+#[cfg(feature = "serde")]
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ impl Listening for Listener {
         let _ = self.0.socket.shutdown(Shutdown::Both);
     }
 
+    #[cfg(feature = "serde")]
     fn fd(&self) -> i32 {
         self.0.socket.as_raw_fd()
     }

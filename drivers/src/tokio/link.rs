@@ -124,7 +124,6 @@ pub(super) async fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
         buf: None,
         transmits: true,
         paused: false,
-        closes: true,
     };
     poll_fn(|context| task.poll(context)).await;
 }
@@ -142,54 +141,36 @@ struct Task {
     transmits: bool,
     /// Nothing is to be read.
     paused: bool,
-    /// The session is to be told when the task ends.
-    closes: bool,
 }
 
 impl Task {
     /// Ready when the connection has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let ended = self.serve(context);
-        if let Ready(Err(Gone)) = ended {
-            self.closes = false;
-        }
-        ended.map(|_| ())
-    }
-
-    /// Ready with `Ok` if the socket has ended.
-    fn serve(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         loop {
             if self.pilot.link.bell.poll(context) {
                 if self.pilot.link.is_hung_up() {
-                    return Ready(Err(Gone));
+                    return Ready(());
                 }
                 self.transmits = true;
             }
             if self.transmits {
                 match self.write(context) {
-                    Ready(Ok(Ok(()))) => self.transmits = false,
-                    Ready(Ok(Err(_))) => return Ready(Ok(())),
-                    Ready(Err(Gone)) => return Ready(Err(Gone)),
+                    Ready(Ok(())) => self.transmits = false,
+                    Ready(Err(Over)) => return Ready(()),
                     Pending => {}
                 }
             }
-            match ready!(self.read(context)) {
-                Ok(0) => return Ready(Ok(())),
-                Ok(_) => {}
-                Err(Gone) => return Ready(Err(Gone)),
+            if let Err(Over) = ready!(self.read(context)) {
+                return Ready(());
             }
         }
     }
 
     /// Writes until there is nothing more.
-    fn write(&mut self, context: &mut Context<'_>) -> Poll<Result<io::Result<()>, Gone>> {
+    fn write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
-            if self.out.is_empty() {
-                match self.pilot.transmit(&mut self.out) {
-                    Ok(Batch::Ready) => {}
-                    Ok(Batch::Empty) => return Ready(Ok(Ok(()))),
-                    Err(Gone) => return Ready(Err(Gone)),
-                }
+            if self.out.is_empty() && self.pilot.transmit(&mut self.out)? == Batch::Empty {
+                return Ready(Ok(()));
             }
             self.perhaps_fail();
             if self.local.injected(|injector| injector.is_congested()) == Some(true) {
@@ -198,53 +179,41 @@ impl Task {
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.out.io_slices(&mut slices);
-            match ready!(self.stream.poll_write(context, slices.get(..count).unwrap_or_default())) {
-                Ok(len) => self.out.advance(len),
-                Err(error) => return Ready(Ok(Err(error))),
-            }
+            let len = ready!(self.stream.poll_write(context, slices.get(..count).unwrap_or_default()))?;
+            self.out.advance(len);
         }
     }
 
-    /// Reads once, and hands over what came; 0 is the end.
-    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
+    /// Reads once, and hands over what came.
+    fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Over>> {
         if self.paused {
             if !self.pilot.link.gate.poll(context) {
                 return Pending;
             }
             self.paused = false;
-            self.transmits |= match self.pilot.unpaused() {
-                Ok(mine) => mine,
-                Err(Gone) => return Ready(Err(Gone)),
-            };
-            return Ready(Ok(1));
+            self.transmits |= self.pilot.unpaused()?;
+            return Ready(Ok(()));
         }
         let mut buf = match self.buf.take() {
             Some(buf) => buf,
-            None => match self.pilot.intake() {
-                Ok(Intake::Buffer(buf)) => buf,
-                Ok(Intake::Paused) => {
+            None => match self.pilot.intake()? {
+                Intake::Buffer(buf) => buf,
+                Intake::Paused => {
                     self.paused = true;
                     return self.read(context);
                 }
-                Err(Gone) => return Ready(Err(Gone)),
             },
         };
         self.perhaps_fail();
-        let read = pin!(self.stream.read_buf(&mut buf)).poll(context);
-        match read {
-            Pending => {
-                self.buf = Some(buf);
-                Pending
-            }
-            Ready(Ok(0) | Err(_)) => Ready(Ok(0)),
-            Ready(Ok(len)) => match self.pilot.received(buf) {
-                Ok(mine) => {
-                    self.transmits |= mine;
-                    Ready(Ok(len))
-                }
-                Err(Gone) => Ready(Err(Gone)),
-            },
+        let Ready(read) = pin!(self.stream.read_buf(&mut buf)).poll(context) else {
+            self.buf = Some(buf);
+            return Pending;
+        };
+        if read? == 0 {
+            return Ready(Err(Over));
         }
+        self.transmits |= self.pilot.received(buf)?;
+        Ready(Ok(()))
     }
 
     /// Tests may want it.
@@ -257,9 +226,22 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if self.closes {
-            self.pilot.closed();
-        }
+        self.pilot.closed();
+    }
+}
+
+/// The socket has ended, or nobody wants it any more.
+struct Over;
+
+impl From<Gone> for Over {
+    fn from(_: Gone) -> Self {
+        Self
+    }
+}
+
+impl From<io::Error> for Over {
+    fn from(_: io::Error) -> Self {
+        Self
     }
 }
 

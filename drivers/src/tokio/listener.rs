@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+#[cfg(feature = "serde")]
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,12 +26,16 @@ use crate::socket::tune;
 /// Accepts on a task of its own.
 pub(super) fn listen(runtime: &Handle, core: &Arc<Core>, bound: Bound) -> io::Result<Box<dyn Listening>> {
     bound.socket.set_nonblocking(true)?;
-    let fd = bound.socket.as_raw_fd();
+    let stop = Arc::new(Stop {
+        bell: Bell::default(),
+        stopped: AtomicBool::new(false),
+        #[cfg(feature = "serde")]
+        fd: bound.socket.as_raw_fd(),
+    });
     let sockets = match bound.family {
         Family::Tcp => Sockets::Tcp(TcpListener::from_std(bound.socket.into())?),
         Family::Unix => Sockets::Unix(UnixListener::from_std(bound.socket.into())?),
     };
-    let stop = Arc::new(Stop { bell: Bell::default(), stopped: AtomicBool::new(false), fd });
     let (life, core, stopped) = (core.alive.one(), Arc::clone(core), Arc::clone(&stop));
     let version = bound.version;
     runtime.spawn(async move {
@@ -47,6 +52,7 @@ struct Listener(Arc<Stop>);
 struct Stop {
     bell: Bell,
     stopped: AtomicBool,
+    #[cfg(feature = "serde")]
     fd: i32,
 }
 
@@ -56,6 +62,7 @@ impl Listening for Listener {
         self.0.bell.ring();
     }
 
+    #[cfg(feature = "serde")]
     fn fd(&self) -> i32 {
         self.0.fd
     }
