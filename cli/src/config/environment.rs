@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// Environment variables and the host's name; a value, so that tests can have their own.
+use zeroize::Zeroizing;
+
+/// Environment variables and the host's name; a value, so that tests can have their own. There may be keys among them.
 #[derive(Clone, Default)]
 pub struct Environment {
-    variables: HashMap<String, String>,
+    variables: HashMap<String, Zeroizing<String>>,
 }
 
 impl fmt::Debug for Environment {
@@ -29,7 +31,7 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let known = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+            Some((name.into_string().ok()?, value.into_string().ok()?.into()))
         };
         Self { variables: std::env::vars_os().filter_map(known).collect() }
     }
@@ -37,14 +39,14 @@ impl Environment {
     /// An environment of these variables.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned().into());
         Self { variables: variables.iter().map(owned).collect() }
     }
 
     /// One variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+        self.variables.get(name).map(|value| value.as_str())
     }
 
     /// The host's name up to the first dot.
@@ -60,7 +62,7 @@ impl Environment {
     /// The options in `CEPH_ARGS`, by their names with underscores; the last one wins. Ceph cuts it at blanks,
     /// without quotes.
     #[must_use]
-    pub(super) fn arguments(&self) -> HashMap<String, String> {
+    pub(super) fn arguments(&self) -> HashMap<String, Zeroizing<String>> {
         let mut options = HashMap::new();
         let mut words = self.variable("CEPH_ARGS").unwrap_or_default().split_ascii_whitespace().peekable();
         while let Some(word) = words.next() {
@@ -89,7 +91,7 @@ impl Environment {
                 "name" => options.remove("id"),
                 _ => None,
             };
-            options.insert(name, value.to_owned());
+            options.insert(name, value.to_owned().into());
         }
         options
     }

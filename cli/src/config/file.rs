@@ -14,10 +14,12 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// The settings of one file, by section and key.
+use zeroize::Zeroizing;
+
+/// The settings of one file, by section and key. There may be keys of entities among them.
 #[derive(Clone, Default)]
 pub struct ConfFile {
-    sections: HashMap<String, HashMap<String, String>>,
+    sections: HashMap<String, HashMap<String, Zeroizing<String>>>,
 }
 
 /// Where a ceph.conf stops making sense.
@@ -75,7 +77,7 @@ impl ConfFile {
             let same = |(name, _): &(&String, _)| name.replace('-', "_") == key.replace('-', "_");
             settings.iter().find(same).map(|(_, value)| value)
         };
-        exact.or_else(dashed).map(String::as_str)
+        exact.or_else(dashed).map(|value| value.as_str())
     }
 }
 
@@ -103,7 +105,7 @@ fn heading(cursor: &mut Cursor<'_>) -> Result<String, ParseError> {
 }
 
 /// `key = value`.
-fn setting(cursor: &mut Cursor<'_>) -> Result<(String, String), ParseError> {
+fn setting(cursor: &mut Cursor<'_>) -> Result<(String, Zeroizing<String>), ParseError> {
     let key = cursor.text(|next| matches!(next, '=' | '['));
     let key = normalize(&key);
     if key.is_empty() {
@@ -114,13 +116,13 @@ fn setting(cursor: &mut Cursor<'_>) -> Result<(String, String), ParseError> {
     let value = match cursor.peek() {
         Some(quote @ ('"' | '\'')) => {
             cursor.bump();
-            let value = cursor.text(|next| next == quote);
+            let value = Zeroizing::new(cursor.text(|next| next == quote));
             cursor.take(quote, "the closing quote")?;
             value
         }
-        _ => cursor.text(|_| false),
+        _ => cursor.text(|_| false).into(),
     };
-    Ok((key, value.trim().to_owned()))
+    Ok((key, value.trim().to_owned().into()))
 }
 
 /// A place in the text.
@@ -157,7 +159,9 @@ impl Cursor<'_> {
     /// Characters up to the end of the line, a comment, or one that ends the text; a backslash takes the next
     /// character as it is.
     fn text(&mut self, ends: impl Fn(char) -> bool) -> String {
-        let mut text = String::new();
+        // With room for the rest of the line: what grows leaves a copy behind, and the value may be a key.
+        let len = self.rest.find(['\n', '\r']).unwrap_or(self.rest.len());
+        let mut text = String::with_capacity(len);
         while let Some(next) = self.peek() {
             if ends(next) || matches!(next, '#' | ';' | '\n' | '\r') {
                 break;

@@ -140,7 +140,7 @@ pub struct Config {
     pub path: Option<PathBuf>,
     file: ConfFile,
     /// Options that were set by command line or environment, the stronger ones only.
-    set: HashMap<String, String>,
+    set: HashMap<String, Zeroizing<String>>,
     key: Option<Secret>,
     environment: Environment,
 }
@@ -166,7 +166,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut set = environment.arguments();
         if let Some(keyring) = environment.variable("CEPH_KEYRING") {
-            set.entry("keyring".to_owned()).or_insert_with(|| keyring.to_owned());
+            set.entry("keyring".to_owned()).or_insert_with(|| keyring.to_owned().into());
         }
         let own = [
             ("cluster", &arguments.cluster),
@@ -178,7 +178,7 @@ impl Config {
         ];
         for (option, value) in own {
             if let Some(value) = value {
-                set.insert(option.to_owned(), value.clone());
+                set.insert(option.to_owned(), value.clone().into());
                 // Either of the two replaces the other.
                 match option {
                     "id" => set.remove("name"),
@@ -187,10 +187,11 @@ impl Config {
                 };
             }
         }
-        let name = Name::choose(set.get("name").map(String::as_str), set.get("id").map(String::as_str))?;
-        let given = conf.map(str::to_owned).or_else(|| set.get("conf").cloned());
+        let text = |option: &str| set.get(option).map(|value| value.as_str());
+        let name = Name::choose(text("name"), text("id"))?;
+        let given = conf.or_else(|| text("conf")).map(str::to_owned);
         let mut this = Self {
-            cluster: set.get("cluster").cloned().unwrap_or_default(),
+            cluster: text("cluster").unwrap_or_default().to_owned(),
             name,
             path: None,
             file: ConfFile::default(),
@@ -214,7 +215,7 @@ impl Config {
         let list = wanted.as_deref().unwrap_or(SEARCH);
         let mut missing = None;
         for path in words(list).map(|path| PathBuf::from(self.expand(path))) {
-            match fs::read(&path) {
+            match fs::read(&path).map(Zeroizing::new) {
                 Ok(text) => {
                     self.file = ConfFile::parse(&text)
                         .map_err(|error| ConfigError::Parse { path: path.clone(), error })?;
@@ -255,7 +256,7 @@ impl Config {
                     .map_err(|error| ConfigError::File { path: path.into(), error })?;
                 Some(Secret::from(text.as_str()))
             }
-            None => self.value("key").filter(|key| !key.is_empty()).map(|key| Secret::from(key.as_str())),
+            None => self.raw("key").filter(|key| !key.is_empty()).map(Secret::from),
         };
         Ok(())
     }
@@ -263,7 +264,7 @@ impl Config {
     /// The value of an option, with its names expanded; nothing if nobody has set it and there is no default here.
     #[must_use]
     pub fn value(&self, option: &str) -> Option<String> {
-        self.raw(option).map(|value| self.expand(&value))
+        self.raw(option).map(|value| self.expand(value))
     }
 
     /// The monitors, each with its addresses.
@@ -290,12 +291,12 @@ impl Config {
         words(&list).map(PathBuf::from).collect()
     }
 
-    fn raw(&self, option: &str) -> Option<String> {
+    fn raw(&self, option: &str) -> Option<&str> {
         let name = self.name.to_string();
         let sections = [name.as_str(), self.name.kind_name(), "global"];
         let in_file = || sections.iter().find_map(|section| self.file.read(section, option));
         let default = || DEFAULTS.iter().find(|(name, _)| *name == option).map(|(_, value)| *value);
-        self.set.get(option).map(String::as_str).or_else(in_file).or_else(default).map(str::to_owned)
+        self.set.get(option).map(|value| value.as_str()).or_else(in_file).or_else(default)
     }
 
     fn expand(&self, text: &str) -> String {
@@ -311,10 +312,10 @@ impl Config {
                     return Some(Meaning::Home(home.to_owned()));
                 }
                 "host" => match self.raw("host") {
-                    Some(host) if !host.is_empty() => host,
+                    Some(host) if !host.is_empty() => host.to_owned(),
                     _ => self.environment.host(),
                 },
-                option => return self.raw(option).map(Meaning::Option),
+                option => return self.raw(option).map(|value| Meaning::Option(value.to_owned())),
             };
             Some(Meaning::Text(value))
         })
