@@ -23,3 +23,5 @@ mod middle;
 mod pair;
 #[path = "cephx_sessions/refused.rs"]
 mod refused;
+#[path = "cephx_sessions/steps.rs"]
+mod steps;

@@ -311,15 +311,18 @@ struct OfMonitor {
 
 impl Server for OfMonitor {
     fn request(&mut self, request: &Request<'_>) -> Answer {
-        if request.method != method::CEPHX {
-            let missing = request.payload.is_empty();
-            return Answer::Bad(if missing {
-                Reason::NoAuthorizer
-            } else {
-                Reason::Method { found: request.method }
-            });
-        }
-        self.answer(request).unwrap_or_else(Answer::Bad)
+        let answer = if request.method == method::CEPHX {
+            self.answer(request)
+        } else if request.payload.is_empty() {
+            Err(Reason::NoAuthorizer)
+        } else {
+            Err(Reason::Method { found: request.method })
+        };
+        answer.unwrap_or_else(|reason| {
+            // Whatever went wrong: who was challenged before is to be challenged anew.
+            self.check.forget();
+            Answer::Bad(reason)
+        })
     }
 
     fn methods(&self) -> Vec<u32> {

@@ -158,6 +158,7 @@ impl Server for OfService {
             return nobody();
         }
         if request.method != method::CEPHX {
+            self.check.forget();
             let missing = request.payload.is_empty();
             return Answer::Bad(if missing {
                 Reason::NoAuthorizer
@@ -203,6 +204,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn new(now: Timestamp, random: Random) -> Self {
         Self { now, random, challenge: None }
+    }
+
+    /// The challenge that was given is worth nothing any more.
+    pub(super) fn forget(&mut self) {
+        self.challenge = None;
     }
 
     /// Takes an authorizer. `find` knows the service's keys.

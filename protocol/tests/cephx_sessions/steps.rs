@@ -1,0 +1,66 @@
+//! The steps of a server by themselves: what a connection's state machine would not let a peer do in every order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cephwire_protocol::Version;
+use cephwire_protocol::auth::cephx::authorizer::{Authorize, AuthorizeChallenge, Authorizer};
+use cephwire_protocol::auth::cephx::{MonitorAuth, Random, ServiceOptions};
+use cephwire_protocol::auth::{Answer, Auth, Peer, Request};
+use cephwire_protocol::codec::EntityType;
+use cephwire_protocol::codec::v2::{method, mode};
+
+use super::cluster::{Cluster, KINDS, OSD};
+use super::pair::NOW;
+
+fn request(method: u32, payload: &[u8]) -> Request<'_> {
+    Request { method, mode: mode::CRC, can_be_challenged: true, payload }
+}
+
+/// A challenge is good for one answer, and only right after it was given. (Found by the fuzz target `cephx_server`: a
+/// monitor kept it over an introduction that it could not read.)
+#[test]
+fn a_mistake_uses_up_the_challenge() {
+    let wrong = [
+        ("a broken introduction", method::CEPHX, &[10, 1][..]),
+        ("a broken authorizer", method::CEPHX, &[1, 2, 3]),
+        ("nothing", method::CEPHX, &[]),
+        ("another method", method::NONE, &[1]),
+        ("no method", method::UNKNOWN, &[]),
+    ];
+    for kind in KINDS {
+        let cluster = Cluster::new(kind);
+        let wallet = cluster.wallet("client.admin");
+        cluster.log_in(Version::V2, &wallet);
+        let monitor: Arc<dyn Auth> = Arc::new(MonitorAuth(Arc::clone(&cluster.server)));
+        for (own, auth) in [(EntityType::MON, monitor), (OSD, cluster.osd_auth(ServiceOptions::default()))] {
+            let ticket = wallet.ticket(own).unwrap();
+            let global_id = wallet.global_id().unwrap();
+            let random = &mut Random::new([9; 32]);
+            let mut authorizer = |challenge| {
+                let (service, proof) = (own.0.into(), Bytes::new());
+                let mut authorizer = Authorizer { global_id, service, ticket: ticket.blob.clone(), proof };
+                authorizer.prove(Authorize { nonce: 5, challenge }, &ticket.session_key, random);
+                authorizer.encode()
+            };
+            for mistake in wrong.iter().map(Some).chain([None]) {
+                let peer = Peer { own, kind: EntityType::CLIENT, version: Version::V2, now: NOW };
+                let mut server = auth.server(&peer);
+                let Answer::More(challenge) = server.request(&request(method::CEPHX, &authorizer(None)))
+                else {
+                    panic!("{own} {kind:?}: not challenged")
+                };
+                let challenge = AuthorizeChallenge::open(&challenge, &ticket.session_key).unwrap();
+                if let Some((what, method, payload)) = mistake {
+                    let answer = server.request(&request(*method, payload));
+                    assert!(matches!(answer, Answer::Bad(_)), "{own} {kind:?}: {what}");
+                }
+                let answer = server.request(&request(method::CEPHX, &authorizer(Some(challenge.answer()))));
+                match mistake {
+                    None => assert!(matches!(answer, Answer::Done { .. }), "{own} {kind:?}"),
+                    Some((what, ..)) => assert!(matches!(answer, Answer::More(_)), "{own} {kind:?}: {what}"),
+                }
+            }
+        }
+    }
+}
