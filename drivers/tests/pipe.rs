@@ -1,7 +1,7 @@
 //! Does a session run over pipes in memory?
 //!
-//! Two ends in a thread each, and no socket anywhere: a connection is a number, under which pieces of bytes go through a
-//! channel, by reference. Half-way the client cuts its connection within a frame; the session goes on with the next one.
+//! Two ends in a thread each, and no socket anywhere: a connection is a number, under which pieces of bytes go through
+//! a channel, by reference. Half-way the client cuts its connection within a frame; the session goes on with the next.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -1,8 +1,8 @@
 //! Does a session run over a TCP stack in user space?
 //!
 //! Two ends on one stack (smoltcp), whose packets go through a queue in memory, which may lose or garble some. No
-//! sockets of the system, and no time either: where nothing can happen, the clock jumps to when something will. Half-way
-//! the client resets its connection; the session goes on with the next one.
+//! sockets of the system, and no time either: where nothing can happen, the clock jumps to when something will.
+//! Half-way the client resets its connection; the session goes on with the next one.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -10,8 +10,10 @@
 #[path = "../examples/node/mod.rs"]
 mod node;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
@@ -19,7 +21,7 @@ use cephwire::codec::{AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityT
 use cephwire::protocol::LinkId;
 use cephwire::{Policy, Version};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, FaultInjector, Loopback, Medium};
+use smoltcp::phy::{Device, DeviceCapabilities, FaultInjector, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
@@ -33,7 +35,7 @@ const COUNT: u64 = 2_000;
 const PORT: u16 = 6800;
 
 /// Virtual time that nothing here needs, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 #[test]
 fn v1() {
@@ -72,23 +74,28 @@ fn exchange(version: Version, bad_percent: u8) {
         stack.poll();
         // Both have their turn.
         let busy = server.turn(&mut stack) | client.turn(&mut stack);
-        if !busy {
+        if !busy && stack.is_quiet() {
             stack.jump([server.node.timeout(), client.node.timeout()].into_iter().flatten().min());
         }
     }
     println!("{version:?}, {bad_percent} % lost, as many garbled: {:?} of the stack's time", stack.elapsed);
     for end in [&client, &server] {
         assert_eq!(end.app.verdict(), Ok(()));
-        assert!(end.app.opened() >= 2, "once, and once more after the cut");
+        // Once, and once more after the cut; on a bad wire a handshake may fail besides.
+        let opened = end.app.opened();
+        assert!(opened == 2 || (bad_percent > 0 && opened > 2), "opened {opened} times");
     }
 }
 
-/// A loopback as short of breath as Ethernet, whose checksums are real.
-struct Wire(Loopback);
+/// Packets that were sent and not received yet, the oldest first.
+type Packets = Rc<RefCell<VecDeque<Vec<u8>>>>;
+
+/// A loopback with packets as short as Ethernet's, and checksums that are checked.
+struct Wire(Packets);
 
 impl Device for Wire {
-    type RxToken<'a> = <Loopback as Device>::RxToken<'a>;
-    type TxToken<'a> = <Loopback as Device>::TxToken<'a>;
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sending;
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
@@ -97,18 +104,39 @@ impl Device for Wire {
         capabilities
     }
 
-    fn receive(&mut self, now: smoltcp::time::Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        self.0.receive(now)
+    fn receive(&mut self, _now: smoltcp::time::Instant) -> Option<(Received, Sending)> {
+        let packet = self.0.borrow_mut().pop_front()?;
+        Some((Received(packet), Sending(Rc::clone(&self.0))))
     }
 
-    fn transmit(&mut self, now: smoltcp::time::Instant) -> Option<Self::TxToken<'_>> {
-        self.0.transmit(now)
+    fn transmit(&mut self, _now: smoltcp::time::Instant) -> Option<Sending> {
+        Some(Sending(Rc::clone(&self.0)))
+    }
+}
+
+struct Received(Vec<u8>);
+
+impl RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(&self.0)
+    }
+}
+
+struct Sending(Packets);
+
+impl TxToken for Sending {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+        let mut packet = vec![0; len];
+        let written = write(&mut packet);
+        self.0.borrow_mut().push_back(packet);
+        written
     }
 }
 
 /// The TCP stack, its wire and its clock.
 struct Stack {
     wire: FaultInjector<Wire>,
+    packets: Packets,
     interface: Interface,
     sockets: SocketSet<'static>,
     /// What session times count from; it has no meaning.
@@ -119,14 +147,15 @@ struct Stack {
 
 impl Stack {
     fn new(bad_percent: u8) -> Self {
-        let mut wire = FaultInjector::new(Wire(Loopback::new(Medium::Ip)), SEED);
+        let packets = Packets::default();
+        let mut wire = FaultInjector::new(Wire(Rc::clone(&packets)), SEED);
         wire.set_corrupt_chance(bad_percent);
         wire.set_drop_chance(bad_percent);
         let config = Config::new(HardwareAddress::Ip);
         let mut interface = Interface::new(config, &mut wire, smoltcp::time::Instant::ZERO);
         interface.update_ip_addrs(|addrs| addrs.push(IpCidr::new(IpAddress::v4(127, 0, 0, 1), 8)).unwrap());
         let (sockets, begun) = (SocketSet::new(Vec::new()), Instant::now());
-        Self { wire, interface, sockets, begun, elapsed: Duration::ZERO, next_port: 40_000 }
+        Self { wire, packets, interface, sockets, begun, elapsed: Duration::ZERO, next_port: 40_000 }
     }
 
     /// The time, as sessions know it.
@@ -141,6 +170,11 @@ impl Stack {
 
     fn poll(&mut self) {
         self.interface.poll(self.stack_time(), &mut self.wire, &mut self.sockets);
+    }
+
+    /// Whether no packet is on its way.
+    fn is_quiet(&self) -> bool {
+        self.packets.borrow().is_empty()
     }
 
     /// Nothing happens before the stack's own timers, or `session`.

@@ -1,7 +1,7 @@
 //! Did everything arrive, once and in order?
 //!
-//! The application of both ends: it sends numbered messages and checks those that come. Small ones mostly, now and then a
-//! large one.
+//! The application of both ends: it sends numbered messages and checks those that come. Small ones mostly, now and
+//! then a large one.
 
 use std::time::Instant;
 
