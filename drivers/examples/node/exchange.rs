@@ -69,6 +69,7 @@ impl Exchange {
                     }
                 }
             }
+            node.resume(now);
         }
     }
 

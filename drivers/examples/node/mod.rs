@@ -58,8 +58,10 @@ impl Node {
     /// A node with authentication "none". `addrs` is where it listens, if it does.
     pub(crate) fn new(name: EntityName, addrs: AddrVec, seed: u64, policy: Policy) -> Self {
         let auth = Arc::new(AllowAll { name });
+        // So little that reading pauses again and again, until the application has dropped what it got.
+        let options = Options { dispatch_throttle_bytes: 16 << 10, ..Options::default() };
         // A real one takes its nonce and its seed from the system.
-        let local = Local::new(name, addrs, 1, seed, Policies::all(policy), auth, Options::default());
+        let local = Local::new(name, addrs, 1, seed, Policies::all(policy), auth, options);
         Self {
             local,
             table: Messenger::new(),
@@ -86,6 +88,19 @@ impl Node {
         if let Some(session) = self.sessions.get_mut(&to) {
             let _ = session.send(message);
             self.serve(to, now);
+        }
+    }
+
+    /// Messages were dropped: sessions that waited for that read on. (With threads, or where messages are kept for
+    /// longer, [`Session::set_waker`] tells when.)
+    pub(crate) fn resume(&mut self, now: Instant) {
+        let waiting = |(_, session): &(&Id, &Session)| session.is_unpausable();
+        let ids: Vec<Id> = self.sessions.iter().filter(waiting).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.handle_unpaused(now);
+            }
+            self.serve(id, now);
         }
     }
 
