@@ -305,6 +305,34 @@ fn resets() {
     assert!(matches!(other.expect(), Frame::Message(_)));
 }
 
+/// §6.1 rules 4 and 5: who is told to begin anew has given up its earlier attempts. A CLIENT_IDENT that comes late on
+/// one of them takes nothing over (§5.4 rule 3), and the one that follows the reset does. Ceph takes the late one up,
+/// hangs up on the peer that way, and two Cephs may go on so for ever.
+#[test]
+fn a_reset_makes_earlier_attempts_stale() {
+    let dialing = Host::new(Setup::default());
+    dialing.send(dialing.dial(EntityType::OSD, PEER), 1);
+    let cookie = dialing.dialed::<V2>().admit_new().cookie;
+    let begun = [Policy::lossless_peer(), Policy::lossless_peer_reuse()].map(|policy| {
+        let host = Host::new(Setup::policy(policy));
+        peer(&host).open(ident(7, 1));
+        (host, 8)
+    });
+    for (host, cookie) in [(dialing, cookie)].into_iter().chain(begun) {
+        host.placements();
+        let (mut old, mut new) = (peer(&host), peer(&host));
+        new.send(&reconnect((cookie, 1), 12, 1, 0));
+        assert!(matches!(new.expect(), Frame::SessionReset { .. }));
+        old.send(&Frame::ClientIdent(ident(cookie, 11)));
+        assert!(old.is_closed());
+        assert_eq!(old.names(), [""; 0]);
+        assert_eq!(host.placements(), [Placement::Answered, Placement::Dropped]);
+        // The attempt that was answered is the last one, and no earlier than itself.
+        assert!(!new.is_closed());
+        new.open(ident(cookie, 12));
+    }
+}
+
 /// §5.4 rule 1 and §6.1 rule 2, and an existing session of v1 (§5.1 check 7, §6.1 rule 1): it is marked down.
 #[test]
 fn sessions_of_the_other_version_are_marked_down() {

@@ -78,16 +78,11 @@ impl Session {
                 Ok(Placement::Displace)
             }
             Verdict::Answer(reply) => {
-                if let Some(existing) = existing
-                    && reply == (Reply::Reset { full: false })
-                    && existing.state == State::Connecting
-                    && existing.seqs.server_cookie == 0
+                if let (Some(existing), Reply::Reset { full }, &Claim::Resume { global_seq, .. }) =
+                    (existing, reply, claim)
                 {
-                    // Rule 5 of SESSION_RECONNECT: the peer is told that nothing came of this side's attempt. So
-                    // nothing may: with the answer still on its way, both would open, and the peer would send
-                    // again what it then received. (Ceph leaves it to chance.)
                     existing.now = now;
-                    existing.fault(Error::Overtaken);
+                    existing.answers_reset(global_seq, full);
                 }
                 self.answer(reply)
             }
@@ -117,6 +112,22 @@ impl Session {
                 }
                 Ok(Placement::Adopted(link))
             }
+        }
+    }
+
+    /// The peer, which wants to resume this session by attempt `global_seq` of its, is told to begin anew. It says
+    /// CLIENT_IDENT next, and until that is here two other connections must not open.
+    fn answers_reset(&mut self, global_seq: u64, full: bool) {
+        // Its earlier attempts are dead: a peer makes one at a time. A CLIENT_IDENT of one of them that comes late is
+        // stale (rule 3 there). Were it taken up, that would give up the connection on which the peer is answered; both
+        // would find theirs dead, dial at once, and could miss each other so again and again. (Ceph remembers only the
+        // global_seq of claims that it grants.)
+        self.seqs.peer_global_seq = self.seqs.peer_global_seq.max(global_seq);
+        if !full && self.state == State::Connecting && self.seqs.server_cookie == 0 {
+            // Rule 5 of SESSION_RECONNECT: the peer is told that nothing came of this side's attempt. So nothing may:
+            // with the answer still on its way, both would open, and the peer would send again what it then received.
+            // (Ceph leaves it to chance.)
+            self.fault(Error::Overtaken);
         }
     }
 

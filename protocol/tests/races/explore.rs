@@ -1,7 +1,7 @@
 //! Every path through the worlds, depth first; a world that was seen before is not entered again.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cephwire_protocol::{Policy, Version};
 
@@ -14,6 +14,15 @@ pub(crate) struct Found {
     pub(crate) states: usize,
     /// Those in which nothing can happen any more.
     pub(crate) ends: usize,
+    /// There is nothing else: no limit was met.
+    pub(crate) whole: bool,
+}
+
+/// When to stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) states: Option<usize>,
+    pub(crate) time: Option<Duration>,
 }
 
 /// A world on the path, and what was not tried in it yet.
@@ -24,13 +33,13 @@ struct Branch {
     taken: Option<Choice>,
 }
 
-/// Visits all worlds, or `most`. Panics where one is wrong, and prints what led there.
+/// Visits all worlds, up to the limits. Panics where one is wrong, and prints what led there.
 pub(crate) fn explore(
     name: &str,
     policies: &[Policy; 2],
     version: Version,
     budget: Budget,
-    most: usize,
+    limits: Limits,
 ) -> Found {
     let began = Instant::now();
     let mut stage = Stage::new(policies, version, budget);
@@ -38,7 +47,11 @@ pub(crate) fn explore(
     let (mut ends, mut deepest) = (0, 0);
     let mut path: Vec<Branch> = Vec::new();
     let mut entered = Some(stage.begin());
-    while seen.len() < most {
+    let is_enough = |states| {
+        limits.states.is_some_and(|most| states >= most)
+            || (states % 1024 == 0 && limits.time.is_some_and(|time| began.elapsed() > time))
+    };
+    while !is_enough(seen.len()) {
         if let Some(world) = entered.take() {
             let fingerprint = world.fingerprint();
             if above.contains(&fingerprint) || path.len() > DEEPEST {
@@ -72,7 +85,7 @@ pub(crate) fn explore(
         if path.is_empty() { "" } else { " and more" },
         began.elapsed().as_secs_f32(),
     );
-    Found { states: seen.len(), ends }
+    Found { states: seen.len(), ends, whole: path.is_empty() }
 }
 
 fn fail(stage: &Stage, path: &[Branch], wrong: &str) {

@@ -79,11 +79,6 @@ pub(crate) enum Choice {
     },
 }
 
-/// The most connections that are made in v2. There is a known way on which there is no end of them: a side that answers
-/// RESET to SESSION_RECONNECT gives up its own attempt, and the other may have taken up just that and given up its own;
-/// both then dial at once, and may miss each other again in the same way.
-const DIALS: u8 = 6;
-
 /// How much may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
@@ -122,8 +117,6 @@ pub(crate) struct World {
     past: [u8; 2],
     lives: [u8; 2],
     next: [u8; 2],
-    /// How many connections may still be made (v2).
-    dials: u8,
     pub(crate) left: Budget,
 }
 
@@ -146,15 +139,7 @@ impl Stage {
 
     pub(crate) fn begin(&mut self) -> World {
         let nodes = [self.automata[0].begin(0, 1), self.automata[1].begin(0, 1)];
-        World {
-            nodes,
-            pipes: Vec::new(),
-            past: [0; 2],
-            lives: [0; 2],
-            next: [1; 2],
-            dials: DIALS,
-            left: self.most,
-        }
+        World { nodes, pipes: Vec::new(), past: [0; 2], lives: [0; 2], next: [1; 2], left: self.most }
     }
 
     fn view(&self, world: &World, node: usize) -> &Rc<View> {
@@ -167,9 +152,6 @@ impl Stage {
         self.pending(world, &mut choices);
         if let Some(quiet) = choices.iter().find(|choice| self.is_quiet(world, **choice)) {
             return vec![*quiet];
-        }
-        if world.dials == 0 {
-            choices.retain(|choice| !matches!(choice, Choice::Dialed { .. }));
         }
         for node in 0..2 {
             let view = self.view(world, node);
@@ -261,9 +243,6 @@ impl Stage {
                 let mut ends = [link; 2];
                 ends[1 - node] = self.view(&world, 1 - node).links;
                 world.pipes.push(Pipe { ends, broken: false, ways: Default::default() });
-                if self.version == Version::V2 {
-                    world.dials -= 1;
-                }
                 self.step(&mut world, 1 - node, Input::Accept);
                 self.step(&mut world, node, Input::Dialed { link });
             }
