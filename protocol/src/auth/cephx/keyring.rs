@@ -153,7 +153,8 @@ impl Section {
             _ if self.name.is_none() => {}
             ["key"] => self.key = Some(value.parse()?),
             ["pending", "key"] => self.pending_key = Some(value.parse()?),
-            ["caps", service] => {
+            // What is more than a word could not be written so that it reads the same.
+            ["caps", service] if service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
                 self.caps.insert(service.to_owned(), value.to_owned());
             }
             ["auid"] => {}

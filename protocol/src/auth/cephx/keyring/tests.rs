@@ -58,6 +58,8 @@ fn what_is_wrong_and_where() {
         (format!("[client.a]\nkey {KEY}"), at(2, "key, pending key, caps SERVICE or auid")),
         ("[client.a]\nkey".to_owned(), at(2, "[TYPE.ID] or NAME = VALUE")),
         ("[client.a]\ncaps = x".to_owned(), at(2, "key, pending key, caps SERVICE or auid")),
+        // It would come out as what cannot be read. (Found by the fuzz target `keyring`.)
+        ("[client.a]\ncaps mon\" = a # Q".to_owned(), at(2, "key, pending key, caps SERVICE or auid")),
         ("[client.a]\nsecret = x".to_owned(), at(2, "key, pending key, caps SERVICE or auid")),
         ("[client.a]\ncaps mon = \"allow".to_owned(), at(2, "a closing quotation mark")),
         ("[client.a]\ncaps mon = \"allow\" x".to_owned(), at(2, "a closing quotation mark")),
