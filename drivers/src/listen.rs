@@ -38,6 +38,7 @@ pub(crate) trait Listening: Send + Sync + fmt::Debug {
     fn stop(&self);
     /// Its descriptor.
     #[cfg(feature = "serde")]
+    #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only state dumps ask"))]
     fn fd(&self) -> i32;
 }
 

@@ -53,6 +53,7 @@ struct Stop {
     bell: Bell,
     stopped: AtomicBool,
     #[cfg(feature = "serde")]
+    #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only state dumps ask"))]
     fd: i32,
 }
 
