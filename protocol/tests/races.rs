@@ -23,24 +23,55 @@
 //! One thing is bounded besides: four claims on a connection instead of 16 (see `node`). Sequence numbers and cookies
 //! are not renamed, so states that differ in nothing else are counted, and visited, more than once.
 //!
-//! The full scope has been explored to its end with a server (v1, v2), not for pairs of which both dial:
-//!
-//! | states | 3, 2, 0, 0 | 2, 1, 1, 0 | 2, 1, 0, 1 |
-//! |---|---|---|---|
-//! | client and server | 17274, 26929 | 702, 1183 | 12362, 16317 |
-//! | peer, reusing or not, and server | 15767, 23654 | 656, 1071 | 10120, 13393 |
-//!
 //! # Scopes
 //! | scope | messages, faults, early, losses of state | when |
 //! |---|---|---|
 //! | small | 1, 1, 0, 0 and 1, 0, 0, 1 | without optimization |
 //! | usual | 2, 1, 0, 0 and 2, 0, 0, 1 | CI: `--release` |
-//! | full | 3, 2, 0, 0 and 2, 1, 1, 0 and 2, 1, 0, 1 | `CEPHWIRE_RACES_FULL=1` |
+//! | full, with a server | 3, 2, 0, 0 and 2, 1, 1, 0 and 2, 1, 0, 1 | `CEPHWIRE_RACES_FULL=1` |
+//! | full, both may dial | 3, 1, 0, 0 and 1, 1, 1, 0 | the same |
 //!
-//! The numbers of states of the first two stand in the tests, for v1 and v2, and must not change unnoticed: many a rule
-//! of the tables makes a difference to them though another rule comes to the same end. `CEPHWIRE_RACES_STATES=n` stops
-//! at so many states. `CEPHWIRE_RACES_VERIFY=1` takes known steps again with nodes that came into a state on another
-//! way; without optimization that is always done.
+//! The numbers of states of the first two stand in the tests, for v1 and v2, and must not change unnoticed.
+//! `CEPHWIRE_RACES_SCOPE=2,2,0,0` explores that scope instead, `CEPHWIRE_RACES_STATES=n` stops at so many states,
+//! `CEPHWIRE_RACES_SECONDS=n` after that time in each version. `CEPHWIRE_RACES_VERIFY=1` takes known steps again with
+//! nodes that came into a state on another way; without optimization that is always done.
+//!
+//! Larger scopes that were explored, with nothing wrong in them: states for v1 and v2; with a + it was stopped there, for
+//! want of time.
+//!
+//! | | 3, 2, 0, 0 | 2, 1, 1, 0 | 2, 1, 0, 1 |
+//! |---|---|---|---|
+//! | client and server | 17274, 26801 | 702, 1183 | 12362, 16005 |
+//! | peer, reusing or not, and server | 15767, 23526 | 656, 1071 | 10120, 13090 |
+//!
+//! | | 3, 1, 0, 0 | 1, 1, 1, 0 | 2, 1, 1, 0 | 2, 2, 0, 0 | 3, 2, 0, 0 |
+//! |---|---|---|---|---|---|
+//! | clients | 124953, 236155 | 3207, 6319 | 92739, 84992+ | 165888+, 75776+ | |
+//! | client and peer | 115712+, 78848+ | | | | |
+//! | peers | 182505, 181658 | 245, 465 | | 179200+, 492600 | 159744+, 88064+ |
+//! | reusing peers | 115204, 181658 | | | | |
+//!
+//! # What finds what
+//! Rules were left out, one at a time, and the usual scope explored for client and server, and for peers; those marked
+//! with a star for clients and reusing peers too.
+//!
+//! | left out | found by |
+//! |---|---|
+//! | v1 row 12 (a lower connect_seq is asked to try again) | a way that goes on for ever |
+//! | v2 ident rule 3 (a stale claim is dropped) | something is received twice or out of order |
+//! | v2 reconnect rule 8 (WAIT in a race) | a way that goes on for ever |
+//! | `replacing` (v1) | a reset is told where nobody lost anything |
+//! | who answers RESET gives up its own attempt | something is received twice or out of order |
+//! | who answers RESET remembers the peer's global_seq | a way that goes on for ever |
+//! | v1 row 6 (RESETSESSION where there is no session) | only the numbers of states |
+//! | v1 rows 8 and 9 (RETRY_GLOBAL) | only the numbers of states |
+//! | v2 ident rule 5 (another cookie)*, or its reset of the session* | only the numbers of states |
+//! | v2 reconnect rules 6 and 7 (RETRY_GLOBAL, RETRY) | only the numbers of states |
+//! | WAIT without the keepalive that makes the session connect* | only the numbers of states |
+//! | a hard reset that is forgotten (v1)* | only the numbers of states |
+//!
+//! The latter make a difference, but another rule comes to an end that is as good: their own tests (`handshake_*`) say
+//! what they must do. (The reset of ident rule 5 makes none for peers, which have no resetcheck.)
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
@@ -71,7 +102,9 @@ const fn budget([sends, faults, early, forgets]: [u8; 4]) -> Budget {
 const SMALL: [Budget; 2] = [budget([1, 1, 0, 0]), budget([1, 0, 0, 1])];
 /// What CI does.
 const USUAL: [Budget; 2] = [budget([2, 1, 0, 0]), budget([2, 0, 0, 1])];
-const FULL: [Budget; 3] = [budget([3, 2, 0, 0]), budget([2, 1, 1, 0]), budget([2, 1, 0, 1])];
+/// What comes to an end, if slowly.
+const FULL: [Budget; 2] = [budget([3, 1, 0, 0]), budget([1, 1, 1, 0])];
+const FULL_WITH_SERVER: [Budget; 3] = [budget([3, 2, 0, 0]), budget([2, 1, 1, 0]), budget([2, 1, 0, 1])];
 
 /// The numbers of states, for v1 and v2.
 type Counts = [[usize; 2]; 2];
@@ -87,7 +120,8 @@ fn explore(name: &str, a: Policy, b: Policy, small: Counts, usual: Counts) {
         let numbers: Vec<u8> = text.split(',').map(|number| number.trim().parse().unwrap()).collect();
         vec![(budget(numbers.try_into().unwrap()), None)]
     } else if full {
-        FULL.into_iter().map(|budget| (budget, None)).collect()
+        let scopes: &[Budget] = if b.server { &FULL_WITH_SERVER } else { &FULL };
+        scopes.iter().map(|budget| (*budget, None)).collect()
     } else if cfg!(debug_assertions) {
         SMALL.into_iter().zip(small.map(Some)).collect()
     } else {
