@@ -17,8 +17,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// about where an entry of its own in the gather list costs more than copying.
 pub const COPY_BELOW: usize = 2048;
 
-/// The arena's size: heads and tails of some hundred frames.
-const ARENA: usize = 16 << 10;
+/// The arena's size at first: an idle connection keeps it.
+const ARENA_LEAST: usize = 1 << 10;
+/// The arena's size where much waits at once: heads and tails of some hundred frames.
+const ARENA_MOST: usize = 16 << 10;
 
 /// Bytes on their way out: a gather list. It is a [`Buf`], so that `write_buf` and vectored writes take it.
 ///
@@ -100,9 +102,10 @@ impl Chunks {
 
     #[cold]
     fn grow(&mut self, len: usize) {
+        let size = if self.is_empty() { ARENA_LEAST } else { ARENA_MOST };
         // What is there stays where it is; only an empty arena may be moved or used again.
         self.close_arena();
-        self.arena.reserve(len.max(ARENA));
+        self.arena.reserve(len.max(size));
     }
 
     fn close_arena(&mut self) {

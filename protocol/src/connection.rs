@@ -382,6 +382,10 @@ impl Connection {
 
     fn opened(&mut self, local: &Local) {
         self.phase = "open";
+        if self.out.is_empty() {
+            // Its memory is not kept for as long as the stream is open.
+            self.out = Chunks::new();
+        }
         match &mut self.wire {
             Wire::V1 { decoder, .. } => {
                 decoder.set_limits(local.options.limits);
@@ -393,12 +397,18 @@ impl Connection {
 
     /// Moves the handshake's bytes to `out`.
     pub(crate) fn transmit(&mut self, out: &mut Chunks) {
-        self.handed_out |= self.out.has_remaining();
+        if self.out.is_empty() {
+            return;
+        }
+        self.handed_out = true;
         while self.out.has_remaining() {
             let chunk = self.out.chunk();
             out.put_slice(chunk);
             let len = chunk.len();
             self.out.advance(len);
+        }
+        if self.is_open() {
+            self.out = Chunks::new();
         }
     }
 

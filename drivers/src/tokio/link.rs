@@ -11,7 +11,7 @@ use std::task::{Context, ready};
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use ::tokio::net::{TcpSocket, TcpStream, UnixStream};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use cephwire_protocol::Local;
 use cephwire_protocol::codec::Chunks;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -62,6 +62,13 @@ impl AsyncRead for Stream {
 }
 
 impl Stream {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+        }
+    }
+
     fn poll_write(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
@@ -121,7 +128,6 @@ pub(super) async fn run(link: Arc<Link>, conn: Arc<Conn>, stream: Stream) {
         local,
         stream,
         out: Chunks::new(),
-        buf: None,
         transmits: true,
         paused: false,
     };
@@ -135,8 +141,6 @@ struct Task {
     stream: Stream,
     /// What is on its way to the socket.
     out: Chunks,
-    /// What is being read into; only as long as something comes.
-    buf: Option<BytesMut>,
     /// Nobody else transmits, and there may be something.
     transmits: bool,
     /// Nothing is to be read.
@@ -194,22 +198,17 @@ impl Task {
             self.transmits |= self.pilot.unpaused()?;
             return Ready(Ok(()));
         }
-        let mut buf = match self.buf.take() {
-            Some(buf) => buf,
-            None => match self.pilot.intake()? {
-                Intake::Buffer(buf) => buf,
-                Intake::Paused => {
-                    self.paused = true;
-                    return self.read(context);
-                }
-            },
+        // No memory is lent, and no lock taken, while nothing comes.
+        ready!(self.stream.poll_read_ready(context))?;
+        let mut buf = match self.pilot.intake()? {
+            Intake::Buffer(buf) => buf,
+            Intake::Paused => {
+                self.paused = true;
+                return self.read(context);
+            }
         };
         self.perhaps_fail();
-        let Ready(read) = pin!(self.stream.read_buf(&mut buf)).poll(context) else {
-            self.buf = Some(buf);
-            return Pending;
-        };
-        if read? == 0 {
+        if ready!(pin!(self.stream.read_buf(&mut buf)).poll(context))? == 0 {
             return Ready(Err(Over));
         }
         self.transmits |= self.pilot.received(buf)?;
