@@ -194,7 +194,7 @@ fn cross<S: Driver, C: Driver>(version: Version, [server, other]: [Policy; 2]) {
     server.add_tail(at_server.clone());
     client.add_tail(at_client.clone());
 
-    let cutting = Cutting::new(seed, 12 * LONGEST);
+    let cutting = Cutting::new(seed, 6 * LONGEST);
     let [first, second] = ports();
     let real = server.listen(&any_port(version));
     let mut relays = vec![Relay::new(first, &real, cutting.clone())];

@@ -9,10 +9,11 @@ use cephwire::codec::Side;
 use crate::random::Random;
 use crate::wire::{Course, Pipe};
 
-/// Cuts each connection after so many bytes of both directions together.
+/// Cuts each connection after so many bytes of one direction. (Not of both together: who speaks first after each
+/// handshake would leave nothing to the other.)
 pub(crate) struct Cutting {
     random: Mutex<Random>,
-    /// A connection carries fewer bytes than this.
+    /// One direction of a connection carries fewer bytes than this; the other may carry some times as many.
     most: u64,
     cuts: [AtomicUsize; 4],
     stopped: AtomicBool,
@@ -82,7 +83,9 @@ impl Course for Cutting {
     fn opened(&self, pipe: &Arc<Pipe>) {
         let mut random = self.random.lock().unwrap();
         let most = if random.one_in(EARLY) { HANDSHAKE } else { self.most };
-        pipe.left.store(random.below(most) as i64, Ordering::Relaxed);
+        let from = random.pick(&[Side::Client, Side::Server]);
+        pipe.left(from).store(random.below(most) as i64, Ordering::Relaxed);
+        pipe.left(from.peer()).store(4 * self.most as i64, Ordering::Relaxed);
     }
 
     fn carry(&self, pipe: &Pipe, from: Side, bytes: &[u8]) -> bool {
@@ -91,7 +94,7 @@ impl Course for Cutting {
             return true;
         }
         let len = bytes.len() as i64;
-        let left = pipe.left.fetch_sub(len, Ordering::Relaxed);
+        let left = pipe.left(from).fetch_sub(len, Ordering::Relaxed);
         if left >= len {
             pipe.pass(from, bytes);
             return true;

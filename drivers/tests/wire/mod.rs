@@ -37,8 +37,8 @@ pub(crate) struct Pipe {
     pub(crate) number: usize,
     /// Towards who dialed, and towards who listens.
     ends: [TcpStream; 2],
-    /// So many bytes pass, if the course wants to know.
-    pub(crate) left: AtomicI64,
+    /// So many bytes may pass from the dialer, and from who listens, if the course wants to know.
+    left: [AtomicI64; 2],
     pub(crate) is_cut: AtomicBool,
 }
 
@@ -46,6 +46,11 @@ impl Pipe {
     /// The socket towards that side.
     pub(crate) fn end(&self, side: Side) -> &TcpStream {
         &self.ends[usize::from(side == Side::Server)]
+    }
+
+    /// How many bytes may pass from that side.
+    pub(crate) fn left(&self, from: Side) -> &AtomicI64 {
+        &self.left[usize::from(from == Side::Server)]
     }
 
     /// Writes to the other side; what cannot be written is lost.
@@ -139,7 +144,7 @@ impl Shared {
         let pipe = Arc::new(Pipe {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             ends,
-            left: AtomicI64::new(0),
+            left: Default::default(),
             is_cut: AtomicBool::new(false),
         });
         let mut pipes = self.pipes.lock().unwrap();
