@@ -62,13 +62,6 @@ impl AsyncRead for Stream {
 }
 
 impl Stream {
-    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(context),
-            Self::Unix(stream) => stream.poll_read_ready(context),
-        }
-    }
-
     fn poll_write(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
@@ -198,8 +191,6 @@ impl Task {
             self.transmits |= self.pilot.unpaused()?;
             return Ready(Ok(()));
         }
-        // No memory is lent, and no lock taken, while nothing comes.
-        ready!(self.stream.poll_read_ready(context))?;
         let mut buf = match self.pilot.intake()? {
             Intake::Buffer(buf) => buf,
             Intake::Paused => {
@@ -208,6 +199,8 @@ impl Task {
             }
         };
         self.perhaps_fail();
+        // If nothing comes, the buffer goes: no memory waits for it. (To ask first whether something comes would be too
+        // late to learn that the session pauses.)
         if ready!(pin!(self.stream.read_buf(&mut buf)).poll(context))? == 0 {
             return Ready(Err(Over));
         }

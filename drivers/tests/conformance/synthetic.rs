@@ -465,7 +465,8 @@ fn run<D: Driver>(version: Version, workload: &Workload) {
     // What is lossy owes nothing, but as long as its connection lives it loses nothing either.
     scene.shared.wait("the last answers", |state| {
         let last = |session: &Handle| state.last.get(&(session.clone(), PONG));
-        let mut live = state.connections.iter().filter(|(session, ..)| !session.is_closed());
+        let owes = |session: &Handle| workload.client.lossy && !session.is_closed();
+        let mut live = state.connections.iter().filter(|(session, ..)| owes(session));
         live.all(|(session, ..)| state.sent.get(session).is_none_or(|sent| last(session) == Some(sent)))
     });
     scene.end(workload);

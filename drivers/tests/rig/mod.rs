@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::path::Path;
 #[cfg(feature = "tokio")]
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -377,7 +378,12 @@ pub(crate) fn setup(name: EntityName, policy: Policy) -> Setup {
     let mut setup = Setup::new(name).default_policy(policy).nonce(4711);
     setup.protocol.max_backoff = Duration::from_millis(500);
     setup.protocol.initial_backoff = Duration::from_millis(10);
-    setup.net.ports = 20000..=29999;
+    // All have the same name and nonce: whoever gets a port that another test just gave up meets its peers there. So
+    // each begins to look elsewhere, in each process.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed) * 16;
+    let first = 20000 + (place % 9800) as u16;
+    setup.net.ports = first..=first + 199;
     setup
 }
 
