@@ -102,7 +102,7 @@ impl Cluster {
 
 fn peer(own: EntityType, kind: EntityType, u: &mut Unstructured<'_>) -> Result<Peer> {
     let version = if u.arbitrary()? { Version::V1 } else { Version::V2 };
-    Ok(Peer { own, kind, version, now: NOW })
+    Ok(Peer { own, kind, global_id: 0, version, now: NOW })
 }
 
 /// Any bytes, or `honest` with changes.

@@ -75,7 +75,7 @@ fn handshakes(kind: KeyType, count: u64) {
 /// Both sides' steps, each timed by itself.
 fn run(what: &str, dialer: &dyn Auth, acceptor: &dyn Auth, kind: EntityType, count: u64) {
     let (mut best_client, mut best_server) = (Duration::MAX, Duration::MAX);
-    let peer = |own, kind| Peer { own, kind, version: Version::V2, now: NOW };
+    let peer = |own, kind| Peer { own, kind, global_id: 0, version: Version::V2, now: NOW };
     for _ in 0..count {
         let (mut client_time, mut server_time) = (Duration::ZERO, Duration::ZERO);
         let start = Instant::now();

@@ -241,6 +241,28 @@ fn other_methods() {
     }
 }
 
+/// cephx §6: the authorizer of "none" says who the client is, and its number once it has one: a metadata server has one
+/// session for each.
+#[test]
+fn the_number_of_a_client_without_keys() {
+    for (own, num, global_id) in [
+        (EntityType::CLIENT, -1, 0_u64),
+        (EntityType::CLIENT, 4711, 4711),
+        // A daemon's name says another number.
+        (EntityType::OSD, 3, 0),
+    ] {
+        let mut setup = with_auth(Stepwise::default());
+        setup.auth = Arc::new(AllowAll { name: EntityName::new(EntityType::CLIENT, -1) });
+        setup.name = EntityName::new(own, num);
+        let (_host, mut peer) = begin(setup);
+        peer.greet(EntityType::OSD);
+        let Frame::AuthRequest(request) = peer.expect() else { panic!() };
+        let mut authorizer = b"\x01\x08\0\0\0\x05\0\0\0admin".to_vec();
+        authorizer.extend_from_slice(&global_id.to_le_bytes());
+        assert_eq!((request.method, &request.payload[..]), (method::NONE, &authorizer[..]));
+    }
+}
+
 /// Conformance §4.4, "AUTH_DONE with mode secure though only crc was offered: should be refused"; and secure mode
 /// without a secret, or for method none, whatever the server says.
 #[test]

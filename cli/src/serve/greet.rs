@@ -91,7 +91,8 @@ mod tests {
         let greeter = Greeter::default();
         let ask = |method: u32, payload: &[u8]| {
             let (own, kind) = (EntityType::MON, EntityType::CLIENT);
-            let peer = Peer { own, kind, version: Version::V2, now: Timestamp::default() };
+            let (version, now) = (Version::V2, Timestamp::default());
+            let peer = Peer { own, kind, global_id: 0, version, now };
             let request = Request { method, mode: mode::CRC, can_be_challenged: true, payload };
             match greeter.server(&peer).request(&request) {
                 Answer::Done { global_id, .. } => Some(global_id),

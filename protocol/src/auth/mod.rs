@@ -56,6 +56,9 @@ pub struct Peer {
     pub own: EntityType,
     /// The peer's type; accepting, as it says.
     pub kind: EntityType,
+    /// This side's number in the cluster, as its name has it; 0 while it has none, and for daemons, whose names say
+    /// another one.
+    pub global_id: u64,
     /// What is spoken.
     pub version: Version,
     /// The wall clock: tickets end by it.

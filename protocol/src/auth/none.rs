@@ -18,7 +18,9 @@ impl Auth for AllowAll {
     fn client(&self, peer: &Peer) -> Box<dyn Client> {
         // Ceph: `AUTH_MODE_MON` where a monitor is to open a session, `AUTH_MODE_AUTHORIZER` elsewhere.
         let to_monitor = peer.kind == EntityType::MON && peer.own != EntityType::MON;
-        Box::new(Opener { name: self.name, mode: if to_monitor { 10 } else { 1 } })
+        // Services tell the sessions of clients apart by the number; a monitor gives one to who has none.
+        let (mode, global_id) = (if to_monitor { 10 } else { 1 }, peer.global_id);
+        Box::new(Opener { name: self.name, mode, global_id })
     }
 
     fn server(&self, _peer: &Peer) -> Box<dyn Server> {
@@ -29,6 +31,7 @@ impl Auth for AllowAll {
 struct Opener {
     name: EntityName,
     mode: u8,
+    global_id: u64,
 }
 
 impl Client for Opener {
@@ -45,7 +48,7 @@ impl Client for Opener {
         payload.put_u32_le(kind.0.into());
         payload.put_u32_le(id.len() as u32);
         payload.put_slice(id.as_bytes());
-        payload.put_u64_le(0);
+        payload.put_u64_le(self.global_id);
         Ok(Some(Opening { method: method::NONE, payload: payload.freeze() }))
     }
 

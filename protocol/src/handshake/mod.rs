@@ -198,8 +198,15 @@ impl Context<'_> {
 
     /// With whom, for authentication.
     fn peer(&self) -> Peer {
-        let (own, kind) = (self.local.name().kind, self.facts.peer.kind);
-        Peer { own, kind, version: self.facts.version, now: self.local.wall_clock() }
+        let (name, kind) = (self.local.name(), self.facts.peer.kind);
+        let number = if name.kind == cephwire_codec::EntityType::CLIENT { name.num } else { 0 };
+        Peer {
+            own: name.kind,
+            kind,
+            global_id: number.try_into().unwrap_or(0),
+            version: self.facts.version,
+            now: self.local.wall_clock(),
+        }
     }
 
     /// v2: the modes that are offered to this peer, or allowed for it.

@@ -167,8 +167,6 @@ fn global_ids_are_kept() {
     }
 }
 
-/// Tickets are renewed in their last quarter: those for services by the AUTH ticket, that one with the challenge with
-/// which the session began. In both versions in messages.
 /// Ceph's clients begin anew whenever the number changes: they would take the tickets for another challenge.
 #[test]
 fn v1_tells_a_new_number_with_the_challenge() {
@@ -187,6 +185,8 @@ fn v1_tells_a_new_number_with_the_challenge() {
     assert_eq!(talk.client().map(|(_, number)| number), Some(challenge.global_id));
 }
 
+/// Tickets are renewed in their last quarter: those for services by the AUTH ticket, that one with the challenge with
+/// which the session began. In both versions in messages.
 #[test]
 fn tickets_are_renewed() {
     for version in VERSIONS {

@@ -44,7 +44,8 @@ fn a_mistake_uses_up_the_challenge() {
                 authorizer.encode()
             };
             for mistake in wrong.iter().map(Some).chain([None]) {
-                let peer = Peer { own, kind: EntityType::CLIENT, version: Version::V2, now: NOW };
+                let (kind, version) = (EntityType::CLIENT, Version::V2);
+                let peer = Peer { own, kind, global_id: 0, version, now: NOW };
                 let mut server = auth.server(&peer);
                 let Answer::More(challenge) = server.request(&request(method::CEPHX, &authorizer(None)))
                 else {
