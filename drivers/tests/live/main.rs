@@ -6,7 +6,9 @@
 //! | module | answers |
 //! |---|---|
 //! | [`objects`] | is a client of ours served by monitors and OSDs? |
+//! | [`file_system`] | does a session without losses survive its connections? |
 //! | [`renewal`] | what becomes of its sessions when tickets end? |
+//! | [`stand_in`] | do Ceph's clients get on with a monitor that is ours? |
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -15,7 +17,10 @@
 mod rig;
 
 mod client;
+mod file_system;
 mod lab;
 mod objects;
 mod payload;
+mod relay;
 mod renewal;
+mod stand_in;

@@ -4,7 +4,7 @@
 //! fails.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use cephwire::codec::{Features, Header, Message, MessageType, Timestamp, priority};
+use cephwire::codec::{AddrVec, Features, Header, Message, MessageType, Timestamp, priority};
 
 /// The cluster's identity.
 pub(crate) type Fsid = [u8; 16];
@@ -141,6 +141,123 @@ pub(crate) fn osd_map(received: &Message) -> (Fsid, u32, u32) {
     }
     assert!(front.is_empty());
     (fsid, *epochs.iter().min().unwrap(), *epochs.iter().max().unwrap())
+}
+
+// What a monitor says (§2, §3).
+
+/// An MMonMap of version 9 with one monitor, `a`, at these addresses.
+pub(crate) fn mon_map_of(fsid: &Fsid, addrs: &AddrVec, now: Timestamp) -> Message {
+    let mut info = BytesMut::new();
+    put_string(&mut info, "a");
+    addrs.encode(&mut info);
+    info.put_bytes(0, 2 + 2 + 4); // priority, weight, crush location
+    let mut map = BytesMut::new();
+    map.put_slice(fsid);
+    map.put_u32_le(1);
+    map.put_slice(&now.to_bytes());
+    map.put_slice(&now.to_bytes());
+    for features in [0xff_u64, 0] {
+        put_versioned(&mut map, 1, 1, &features.to_le_bytes());
+    }
+    map.put_u32_le(1);
+    put_string(&mut map, "a");
+    put_versioned(&mut map, 5, 1, &info);
+    map.put_u32_le(1);
+    put_string(&mut map, "a"); // rank 0
+    map.put_u8(16); // Pacific
+    map.put_u32_le(0); // removed ranks
+    map.put_u8(1); // the classic strategy
+    map.put_bytes(0, 4 + 1 + 4 + 4); // disallowed leaders; stretch mode, its tiebreaker, who is down
+    let mut whole = BytesMut::new();
+    put_versioned(&mut whole, 9, 6, &map);
+    let mut front = BytesMut::new();
+    front.put_u32_le(whole.len() as u32);
+    front.put(whole);
+    message(MessageType::MON_MAP, 1, 1, front)
+}
+
+/// An MConfig that sets nothing.
+pub(crate) fn no_config() -> Message {
+    message(MessageType::CONFIG, 1, 1, BytesMut::from(&[0; 4][..]))
+}
+
+/// What a client subscribes to.
+pub(crate) fn subscriptions(received: &Message) -> Vec<String> {
+    let mut front = front(received, MessageType::MON_SUBSCRIBE);
+    let mut names = Vec::new();
+    for _ in 0..front.get_u32_le() {
+        names.push(take_string(&mut front));
+        front.advance(9);
+    }
+    names
+}
+
+/// The commands in an MMonCommand.
+pub(crate) fn commands(received: &Message) -> Vec<String> {
+    let mut front = front(received, MessageType::MON_COMMAND);
+    front.advance(18 + 16);
+    (0..front.get_u32_le()).map(|_| take_string(&mut front)).collect()
+}
+
+/// The answer to a command: that it was done, and this output.
+pub(crate) fn command_done(received: &Message, output: &str) -> Message {
+    let mut reply = BytesMut::new();
+    put_paxos(&mut reply);
+    reply.put_i32_le(0);
+    put_string(&mut reply, "");
+    reply.put(front(received, MessageType::MON_COMMAND).slice(18 + 16..));
+    let mut message = message(MessageType::MON_COMMAND_ACK, 1, 1, reply);
+    message.header.tid = received.header.tid;
+    message.data = output.as_bytes().to_vec().into();
+    message
+}
+
+/// The answer to MMonGetVersion: this one, and there is no other.
+pub(crate) fn version(received: &Message, epoch: u64) -> Message {
+    let mut reply = BytesMut::new();
+    reply.put_u64_le(front(received, MessageType::MON_GET_VERSION).get_u64_le());
+    reply.put_u64_le(epoch);
+    reply.put_u64_le(epoch);
+    let mut message = message(MessageType::MON_GET_VERSION_REPLY, 2, 2, reply);
+    message.header.tid = received.header.tid;
+    message
+}
+
+// File systems.
+
+/// An MClientSession: `u32 op, u64 seq, utime stamp, u32 max_caps, u32 max_leases`; from version 2 on with
+/// `map<string,string> metadata`. Ceph: `src/messages/MClientSession.h`.
+pub(crate) fn client_session(op: u32, seq: u64, now: Timestamp) -> Message {
+    let mut front = BytesMut::new();
+    front.put_u32_le(op);
+    front.put_u64_le(seq);
+    front.put_slice(&now.to_bytes());
+    front.put_bytes(0, 4 + 4);
+    if op == session::REQUEST_OPEN {
+        front.put_u32_le(2);
+        for (name, value) in [("hostname", "localhost"), ("entity_id", "admin")] {
+            put_string(&mut front, name);
+            put_string(&mut front, value);
+        }
+        return message(MessageType::CLIENT_SESSION, 2, 1, front);
+    }
+    message(MessageType::CLIENT_SESSION, 1, 1, front)
+}
+
+/// The `op` and the `seq` in one.
+pub(crate) fn session_said(received: &Message) -> (u32, u64) {
+    let mut front = front(received, MessageType::CLIENT_SESSION);
+    (front.get_u32_le(), front.get_u64_le())
+}
+
+/// What an MClientSession is about.
+pub(crate) mod session {
+    pub(crate) const REQUEST_OPEN: u32 = 0;
+    pub(crate) const OPEN: u32 = 1;
+    pub(crate) const REQUEST_CLOSE: u32 = 2;
+    pub(crate) const CLOSE: u32 = 3;
+    pub(crate) const REQUEST_RENEWCAPS: u32 = 4;
+    pub(crate) const RENEWCAPS: u32 = 5;
 }
 
 // Objects (§5).
