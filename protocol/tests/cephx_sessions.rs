@@ -2,7 +2,7 @@
 //! and does nobody else get in?
 //!
 //! A small cluster without a network: a monitor with everybody's key, daemons with their rotating secrets, clients
-//! with a wallet. `good` is what must work, `refused` the table of what must not, `middle` what somebody between
+//! with a wallet. `good` is what must work, `refused` and `global_id` the table of what must not, `middle` what somebody between
 //! both can try.
 #![cfg(feature = "cephx")]
 #![expect(
@@ -13,8 +13,12 @@
     reason = "tests"
 )]
 
+#[path = "cephx_sessions/cheat.rs"]
+mod cheat;
 #[path = "cephx_sessions/cluster.rs"]
 mod cluster;
+#[path = "cephx_sessions/global_id.rs"]
+mod global_id;
 #[path = "cephx_sessions/good.rs"]
 mod good;
 #[path = "cephx_sessions/middle.rs"]

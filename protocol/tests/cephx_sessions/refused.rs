@@ -4,131 +4,20 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use cephwire_protocol::auth::Reason;
 use cephwire_protocol::auth::cephx::authorizer::{AuthorizeReply, Authorizer};
-use cephwire_protocol::auth::cephx::monitor::{Authenticate, Introduction, Request as MonRequest};
+use cephwire_protocol::auth::cephx::monitor::{Authenticate, Request as MonRequest};
 use cephwire_protocol::auth::cephx::ticket::{AuthTicket, Caps};
 use cephwire_protocol::auth::cephx::{
-    CryptoKey, KeyServerOptions, KeyType, KeyTypes, Random, ServiceOptions, TicketBlob, Wallet, WalletOptions,
+    CryptoKey, KeyServerOptions, KeyType, KeyTypes, Random, ServiceOptions, Wallet, WalletOptions,
 };
-use cephwire_protocol::auth::{Answer, Auth, Client, Opening, Peer, Reason, Request, Secrets, Server};
 use cephwire_protocol::codec::v2::{method, mode};
 use cephwire_protocol::codec::{EntityType, Features, Timestamp};
-use cephwire_protocol::{Denied, Error, Incompatible, Version};
+use cephwire_protocol::{Error, Incompatible, Version};
 
+use super::cheat::{Lax, STEPS, Step, cheating, logged_in, refused_by_acceptor, refused_by_dialer};
 use super::cluster::{Cluster, KINDS, OSD, authenticate, client, entity, key, reason};
 use super::pair::{NOW, Node, Pair, VERSIONS};
-
-/// A payload on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Open,
-    Challenge,
-    Answer,
-    Done,
-}
-
-const STEPS: [Step; 4] = [Step::Open, Step::Challenge, Step::Answer, Step::Done];
-
-/// Changes payloads before they are sent.
-type Edit = Arc<dyn Fn(Step, Vec<u8>) -> Vec<u8> + Send + Sync>;
-
-/// An authentication that does not stick to the rules.
-struct Cheat {
-    honest: Arc<dyn Auth>,
-    edit: Edit,
-}
-
-impl std::fmt::Debug for Cheat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Cheat")
-    }
-}
-
-fn cheating(mut node: Node, edit: impl Fn(Step, Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Node {
-    node.auth = Arc::new(Cheat { honest: node.auth, edit: Arc::new(edit) });
-    node
-}
-
-struct CheatingClient(Box<dyn Client>, Edit);
-struct CheatingServer(Box<dyn Server>, Edit);
-
-impl Auth for Cheat {
-    fn client(&self, peer: &Peer) -> Box<dyn Client> {
-        Box::new(CheatingClient(self.honest.client(peer), Arc::clone(&self.edit)))
-    }
-
-    fn server(&self, peer: &Peer) -> Box<dyn Server> {
-        Box::new(CheatingServer(self.honest.server(peer), Arc::clone(&self.edit)))
-    }
-
-    fn required_features(&self, peer: EntityType, method: u32) -> Features {
-        self.honest.required_features(peer, method)
-    }
-}
-
-impl Client for CheatingClient {
-    fn open(&mut self, allowed: &[u32]) -> Result<Option<Opening>, Denied> {
-        let opening = self.0.open(allowed)?;
-        let edit = |payload: Bytes| (self.1)(Step::Open, payload.to_vec()).into();
-        Ok(opening.map(|opening| Opening { payload: edit(opening.payload), ..opening }))
-    }
-
-    fn more(&mut self, payload: &[u8]) -> Result<Bytes, Denied> {
-        Ok((self.1)(Step::Answer, self.0.more(payload)?.to_vec()).into())
-    }
-
-    fn done(&mut self, global_id: u64, mode: u32, payload: &[u8]) -> Result<Secrets, Denied> {
-        self.0.done(global_id, mode, payload)
-    }
-
-    fn refused(&mut self, result: i32) -> bool {
-        self.0.refused(result)
-    }
-}
-
-impl Server for CheatingServer {
-    fn request(&mut self, request: &Request<'_>) -> Answer {
-        match self.0.request(request) {
-            Answer::More(payload) => Answer::More((self.1)(Step::Challenge, payload.to_vec()).into()),
-            Answer::Done { payload, name, global_id, caps, secrets } => {
-                let payload = (self.1)(Step::Done, payload.to_vec()).into();
-                Answer::Done { payload, name, global_id, caps, secrets }
-            }
-            bad => bad,
-        }
-    }
-
-    fn methods(&self) -> Vec<u32> {
-        self.0.methods()
-    }
-}
-
-/// A client that has logged in.
-fn logged_in(cluster: &Cluster) -> Arc<Wallet> {
-    let wallet = cluster.wallet("client.admin");
-    cluster.log_in(Version::V2, &wallet);
-    wallet
-}
-
-/// The acceptor refuses, for this reason; the dialer is told nothing but the errno.
-#[track_caller]
-fn refused_by_acceptor(pair: &Pair, expected: &Reason) {
-    assert!(!pair.is_open() && pair.dialer.received.is_empty());
-    assert_eq!(&reason(&pair.acceptor.error), expected);
-    assert_eq!(pair.acceptor.session.last_failure().unwrap().facts.refused.as_ref(), Some(expected));
-    assert_eq!(reason(&pair.dialer.error), Reason::Refused { result: errno(expected, pair) });
-}
-
-/// v1 has no errors: BADAUTHORIZER is −13 to the client.
-fn errno(reason: &Reason, pair: &Pair) -> i32 {
-    if pair.dialer.session.version() == Version::V1 { -13 } else { reason.errno() }
-}
-
-#[track_caller]
-fn refused_by_dialer(pair: &Pair, expected: &Reason) {
-    assert!(!pair.is_open());
-    assert_eq!(&reason(&pair.dialer.error), expected);
-}
 
 #[test]
 fn a_wrong_key_and_an_unknown_entity() {
@@ -247,42 +136,6 @@ fn a_challenge_skipped() {
     lax.auth = Arc::new(Lax(lax.auth));
     let pair = Pair::new(Version::V2, &client(&cluster.wallet("client.admin")), &lax);
     refused_by_dialer(&pair, &Reason::ChallengeSkipped);
-}
-
-/// A server that does not challenge: it behaves as if the client could not be.
-#[derive(Debug)]
-struct Lax(Arc<dyn Auth>);
-struct LaxServer(Box<dyn Server>);
-
-impl Auth for Lax {
-    fn client(&self, peer: &Peer) -> Box<dyn Client> {
-        self.0.client(peer)
-    }
-
-    fn server(&self, peer: &Peer) -> Box<dyn Server> {
-        Box::new(LaxServer(self.0.server(peer)))
-    }
-}
-
-impl Server for LaxServer {
-    fn request(&mut self, request: &Request<'_>) -> Answer {
-        match self.0.request(&Request { can_be_challenged: false, ..*request }) {
-            Answer::More(payload) => {
-                let (name, caps) = (None, Bytes::new());
-                let secrets = Secrets {
-                    connection_secret: vec![0; 64].into(),
-                    sign_transcript: Box::new(|_| [0; 32]),
-                    signer: None,
-                };
-                Answer::Done { name, global_id: 1, caps, payload, secrets }
-            }
-            other => other,
-        }
-    }
-
-    fn methods(&self) -> Vec<u32> {
-        self.0.methods()
-    }
 }
 
 /// A service that proves nothing, or something else.
@@ -527,90 +380,6 @@ fn payloads_cut_and_overlong() {
                     cluster.log_in(version, &wallet);
                 }
             }
-        }
-    }
-}
-
-/// CVE-2021-20288: a number is kept only by the ticket that proves it.
-#[test]
-fn a_claimed_global_id() {
-    let cluster = Cluster::new(KeyType::Aes);
-    // Clusters are all alike: what one gives to its second client, the others can read.
-    let (_, other) = (logged_in(&cluster), cluster.wallet("client.b"));
-    cluster.log_in(Version::V2, &other);
-    let foreign = other.ticket(EntityType::AUTH).unwrap().blob;
-    let claim = |id| {
-        move |payload: Vec<u8>| {
-            Introduction { global_id: id, ..Introduction::decode(&payload).unwrap() }.encode()
-        }
-    };
-    let with = |change: fn(&mut Authenticate, TicketBlob)| {
-        let foreign = foreign.clone();
-        move |payload: Vec<u8>| {
-            let Ok(MonRequest::Authenticate(mut request)) = MonRequest::decode(&payload) else { panic!() };
-            change(&mut request, foreign.clone());
-            MonRequest::Authenticate(request).encode()
-        }
-    };
-    let none = |claimed| Reason::GlobalId { claimed, proven: None };
-    type Change = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
-    let rows: [(Change, Change, Reason); 5] = [
-        // Somebody else's number, with the own ticket; any number without a ticket; with a broken one.
-        (
-            Arc::new(claim(4101)),
-            Arc::new(|payload| payload),
-            Reason::GlobalId { claimed: 4101, proven: Some(4100) },
-        ),
-        (
-            Arc::new(|payload| payload),
-            Arc::new(with(|request, _| request.old_ticket = Default::default())),
-            none(4100),
-        ),
-        (
-            Arc::new(|payload| payload),
-            Arc::new(with(|request, _| request.old_ticket.secret_id = 99)),
-            none(4100),
-        ),
-        // Somebody else's ticket, with the own number.
-        (
-            Arc::new(|payload| payload),
-            Arc::new(with(|request, foreign| request.old_ticket = foreign)),
-            Reason::GlobalId { claimed: 4100, proven: Some(4101) },
-        ),
-        // A ticket, but no number.
-        (Arc::new(claim(0)), Arc::new(|payload| payload), Reason::SuperfluousTicket),
-    ];
-    for (opening, answer, expected) in rows {
-        let edit = move |step, payload| if step == Step::Open { opening(payload) } else { answer(payload) };
-        let cluster = Cluster::new(KeyType::Aes);
-        let wallet = logged_in(&cluster);
-        let pair = Pair::new(Version::V2, &cheating(client(&wallet), edit), &cluster.monitor());
-        refused_by_acceptor(&pair, &expected);
-        // It was for the ticket that it showed, as far as the client knows: it begins anew, and may try again.
-        assert!(wallet.global_id().is_none() && !pair.dialer.error.as_ref().unwrap().is_final());
-        cluster.log_in(Version::V2, &wallet);
-        assert_eq!(wallet.global_id(), Some(4101));
-    }
-}
-
-/// Old clients, who do not know the rule, only where the configuration says so.
-#[test]
-fn a_claimed_global_id_of_old() {
-    for allowed in [false, true] {
-        let options =
-            KeyServerOptions { allow_insecure_global_id_reclaim: allowed, ..KeyServerOptions::default() };
-        for version in [2, 3] {
-            let cluster = Cluster::mixed(KeyType::Aes, options);
-            let wallet = logged_in(&cluster);
-            let edit = move |step, payload: Vec<u8>| match MonRequest::decode(&payload) {
-                Ok(MonRequest::Authenticate(request)) if step == Step::Answer => {
-                    let old_ticket = Default::default();
-                    MonRequest::Authenticate(Authenticate { version, old_ticket, ..request }).encode()
-                }
-                _ => payload,
-            };
-            let pair = Pair::new(Version::V2, &cheating(client(&wallet), edit), &cluster.monitor());
-            assert_eq!(pair.is_open(), allowed && version == 2);
         }
     }
 }
