@@ -76,7 +76,7 @@ mod tests {
     fn expanded(text: &str) -> String {
         expand(text, &|name| match name {
             "cluster" => Some(Meaning::Text("ceph".to_owned())),
-            "home" => Some(Meaning::Home("/root".to_owned())),
+            "home" => Some(Meaning::Home("/home/me".to_owned())),
             "run_dir" => Some(Meaning::Option("/run/$cluster".to_owned())),
             "this" => Some(Meaning::Option("a$that".to_owned())),
             "that" => Some(Meaning::Option("b$this".to_owned())),
@@ -91,7 +91,7 @@ mod tests {
             ("$cluster", "ceph"),
             ("a$cluster.b${cluster}c", "aceph.bcephc"),
             ("$run_dir/x", "/run/ceph/x"),
-            ("a$home/b", "/root/b"),
+            ("a$home/b", "/home/me/b"),
             ("$nosuch ${nosuch} $", "$nosuch ${nosuch} $"),
             ("$$cluster $1", "$ceph $1"),
             ("${cluster-x} ${}a", "$-x} $a"),
