@@ -123,6 +123,19 @@ fn the_ends_run_apart_with_keys() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
+fn both_directions_are_filled() -> Result<(), Box<dyn std::error::Error>> {
+    for driver in ["blocking", "tokio"] {
+        let arguments = ["--driver", driver, "--both-ways", "--size", "1M", "--depth", "8", "--rounds", "1"];
+        for case in measured(&arguments)? {
+            assert!(case["messenger"][0]["operations"].as_u64() > Some(0), "{case:#}");
+            // There is no plain program to compare it with.
+            assert!(case["ratio_to_raw_exchange"].is_null(), "{case:#}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_ends_run_apart() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = cephwire()
         .args(["bench", "server", "v1:127.0.0.1:0", "--driver", "tokio", "--until-eof"])

@@ -82,7 +82,8 @@ impl Server {
         let name = EntityName::new(door.server_kind(), 0);
         let setup = door.at(Setup::new(name).default_policy(policy).nonce(0));
         let messenger = Messenger::start(common.driver, setup)?;
-        messenger.common().add_tail(Arc::new(Answer(Fronts::new(0))));
+        let answer = Answer { fronts: Fronts::new(0), both_ways: common.both_ways };
+        messenger.common().add_tail(Arc::new(answer));
         let bound = messenger.bind(&addr.into()).with_context(|| format!("cannot listen on {addr}"))?;
         let addr = bound.0.first().copied().context("bound to nothing")?;
         Ok(Self { messenger, addr })
@@ -100,7 +101,11 @@ impl Drop for Server {
 }
 
 #[derive(Debug)]
-struct Answer(Fronts);
+struct Answer {
+    fronts: Fronts,
+    /// The data goes back.
+    both_ways: bool,
+}
 
 impl Dispatcher for Answer {
     fn is_fast(&self) -> bool {
@@ -112,8 +117,13 @@ impl Dispatcher for Answer {
     }
 
     fn fast_dispatch(&self, from: &Handle, received: Received) {
+        let mut reply = self.fronts.reply(received.message.header.tid);
+        if self.both_ways {
+            let (message, _permits) = received.into_parts();
+            reply.data = message.data;
+        }
         // A client that has gone does not wait for its answer.
-        let _ = from.send(self.0.reply(received.message.header.tid));
+        let _ = from.send(reply);
     }
 }
 

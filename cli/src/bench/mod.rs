@@ -154,6 +154,9 @@ struct Common {
     /// The protocol, where no address tells
     #[arg(long, value_enum, default_value_t)]
     protocol: Version,
+    /// Servers send the data back with the reply, so that both directions are full
+    #[arg(long)]
+    both_ways: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -245,13 +248,16 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
                 progress.inc(1);
             };
             step("raw exchange");
-            let raw_exchange = raw::exchange(exchange, common.driver, pins, plan.lasting())?;
+            // With large writes both ways, two plain threads would wait for each other for ever.
+            let raw_exchange = (!common.both_ways)
+                .then(|| raw::exchange(exchange, common.driver, pins, plan.lasting()))
+                .transpose()?;
             step("raw stream");
             let raw_stream = raw::stream(block, pins, plan.lasting())?;
             for (case, (mode, door)) in modes.iter_mut().zip(&doors) {
                 step(mode.unwrap_or("messenger"));
                 case.messenger.push(server.measure(plan, *common, pins, size, depth, door)?);
-                case.exchange.push(raw_exchange.clone());
+                case.exchange.extend(raw_exchange.clone());
                 case.stream.push(raw_stream.clone());
             }
         }
@@ -275,6 +281,9 @@ impl EmbeddedServer {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "server", &format!("{scheme}:127.0.0.1:0"), "--until-eof", "--driver"]);
         command.arg(if common.driver == Driver::Tokio { "tokio" } else { "blocking" });
+        if common.both_ways {
+            command.arg("--both-ways");
+        }
         if let Some(core) = pins.server {
             command.args(["--pin", &core.to_string()]);
         }
