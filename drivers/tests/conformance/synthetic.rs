@@ -38,6 +38,8 @@ const HEAD: usize = 1 + 1 + 4 + 1 + 8 + 4;
 const BLOBS: usize = 100;
 const CONNECTIONS: usize = 128;
 const OUTSTANDING: usize = 64;
+/// Failures, one in so many reads and writes, that are sure to happen.
+const OFTEN: u64 = 30;
 /// How long what must come may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -429,7 +431,8 @@ impl<D: Driver> Scene<D> {
             assert_eq!(state.wrong, [""; 0]);
             assert!(answers + state.commands > 0);
         }
-        assert!(faults > 0 || workload.settings.socket_failures == 0);
+        // One in hundreds may happen to be none: reads and writes are few, as they carry many messages each.
+        assert!(faults > 0 || !(1..=OFTEN).contains(&workload.settings.socket_failures));
         for messenger in &self.messengers {
             messenger.end(Duration::ZERO);
             assert_eq!((messenger.dispatch_queue_len(), messenger.sessions().len()), (0, 0));
