@@ -200,6 +200,10 @@ fn without_the_right_key_the_cause_is_named() {
             (1, &json!(cause)),
             "{options:?}: {found:?}"
         );
+        if addr == &monitor && cause == "denied" {
+            let text = found[0]["error"]["text"].as_str().unwrap_or_default();
+            assert!(text.contains("a wrong key, no such entity"), "{options:?}: {text}");
+        }
         let printed = format!("{found:?}{:?}", output.stderr);
         assert!(!printed.contains(&cluster.key) && !printed.contains(&cluster.wrong), "{printed}");
     }

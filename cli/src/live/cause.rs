@@ -7,10 +7,13 @@ use std::io;
 
 use cephwire_codec::v2::{BANNER_PREFIX, method, mode};
 use cephwire_codec::{EntityType, v1};
+use cephwire_protocol::auth::Reason;
 use cephwire_protocol::{Denied, Error, Facts, Incompatible, Version};
 
 use super::{Target, version_name};
 
+/// "Permission denied", as answers carry it.
+const EACCES: i32 = -13;
 /// How many of the first bytes are kept.
 pub(crate) const FIRST_BYTES: usize = 32;
 
@@ -107,7 +110,7 @@ impl Cause {
             }
             Error::TimedOut { phase } => Self::new("timeout", phase, format!("no answer in {phase}")),
             Error::Closed { phase } => Self::closed(phase, facts, target),
-            Error::Denied(denied) => Self::denied(denied, phase),
+            Error::Denied(denied) => Self::denied(denied, facts, phase),
             Error::Incompatible(incompatible) => Self::incompatible(incompatible, phase),
             Error::Violation(violation) if phase == "CONNECTING_WAIT_BANNER_AND_IDENTIFY" => {
                 let text = format!("called {}, it calls itself {}", target.addr, violation.found);
@@ -139,7 +142,7 @@ impl Cause {
         Self::new("closed", phase, text)
     }
 
-    fn denied(denied: &Denied, phase: &str) -> Self {
+    fn denied(denied: &Denied, facts: &Facts, phase: &str) -> Self {
         let list = |values: &[u32], name: fn(u32) -> Option<&'static str>| {
             let names: Vec<String> = values
                 .iter()
@@ -171,7 +174,26 @@ impl Cause {
         // What this side found out; the peer says no more than an errno.
         let why =
             denied.reason.as_ref().map_or_else(|| format!("error {result}"), |reason| reason.to_string());
-        Self::new("denied", phase, format!("authentication with {methods} failed: {why}"))
+        let refused = Reason::Refused { result: *result };
+        let meaning = Self::meaning(denied.reason.as_deref().unwrap_or(&refused), facts.peer.kind);
+        let meaning = meaning.map_or_else(String::new, |meaning| format!(": {meaning}"));
+        Self::new("denied", phase, format!("authentication with {methods} failed: {why}{meaning}"))
+    }
+
+    /// What a refusal most likely comes from: Ceph tells an errno, and the same one for many reasons.
+    fn meaning(reason: &Reason, by: EntityType) -> Option<&'static str> {
+        let by_monitor = by == EntityType::MON;
+        match reason {
+            Reason::Refused { result: EACCES } if by_monitor => Some(
+                "a wrong key, no such entity, or one without mon capabilities (monitors do not say which)",
+            ),
+            Reason::Refused { result: EACCES } => Some(
+                "the daemon does not take the ticket: it has expired there, the daemon has missed new rotating \
+                 secrets, or its clock and the monitors' differ",
+            ),
+            Reason::Expired { .. } => Some("it was not renewed, or the clock here is ahead of the monitors'"),
+            _ => None,
+        }
     }
 
     fn incompatible(incompatible: &Incompatible, phase: &str) -> Self {
@@ -198,5 +220,21 @@ fn guess(first: &[u8]) -> String {
     match known.iter().find(|(start, _)| first.starts_with(start)) {
         Some((_, who)) => format!("{who} ({:?})", String::from_utf8_lossy(first).trim_end()),
         None => format!("it begins with {:?}", String::from_utf8_lossy(first)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_errno_means_other_things_by_another_peer() {
+        let meaning = |kind, reason: &Reason| Cause::meaning(reason, kind).unwrap_or_default();
+        let refused = Reason::Refused { result: EACCES };
+        assert!(meaning(EntityType::MON, &refused).contains("no such entity"));
+        assert!(meaning(EntityType::OSD, &refused).contains("its clock and the monitors' differ"));
+        let expired = Reason::Expired { service: 4, expired: 1, now: 2 };
+        assert!(meaning(EntityType::OSD, &expired).contains("the clock here is ahead"));
+        assert_eq!(meaning(EntityType::MON, &Reason::Refused { result: -22 }), "");
     }
 }
