@@ -98,6 +98,38 @@ impl Side {
     }
 }
 
+/// What an end counts and writes, however it moves its bytes.
+struct Count {
+    side: Side,
+    /// As much as is written at once at most.
+    out: Vec<u8>,
+    most: usize,
+    /// Bytes of what has not come whole.
+    have: usize,
+    /// How many came whole.
+    done: u64,
+}
+
+impl Count {
+    fn new(side: Side) -> Self {
+        let most = (ROOM / side.give).clamp(1, BATCH);
+        Self { side, out: vec![0x5a; side.give * most], most, have: 0, done: 0 }
+    }
+
+    /// One that goes out before anything came.
+    fn one(&self) -> &[u8] {
+        self.out.get(..self.side.give).unwrap_or_default()
+    }
+
+    /// What to write for those that are whole by now; call it until there is nothing.
+    fn next(&mut self) -> Option<&[u8]> {
+        let batch = (self.have / self.side.take).min(self.most);
+        self.have -= batch * self.side.take;
+        self.done += batch as u64;
+        if batch == 0 { None } else { self.out.get(..batch * self.side.give) }
+    }
+}
+
 fn run(driver: Driver, stream: TcpStream, side: Side) -> anyhow::Result<(u64, Duration)> {
     match driver {
         Driver::Blocking => blocking(stream, side),
@@ -109,53 +141,43 @@ fn run(driver: Driver, stream: TcpStream, side: Side) -> anyhow::Result<(u64, Du
 }
 
 fn blocking(mut stream: TcpStream, side: Side) -> anyhow::Result<(u64, Duration)> {
-    let most = (ROOM / side.give).clamp(1, BATCH);
-    let out = vec![0x5a; side.give * most];
     let mut room = vec![0; ROOM];
-    let (begin, mut count, mut have) = (Instant::now(), 0, 0);
+    let (begin, mut count) = (Instant::now(), Count::new(side));
     for _ in 0..side.first {
-        stream.write_all(out.get(..side.give).unwrap_or_default())?;
+        stream.write_all(count.one())?;
     }
     while !side.is_over(begin) {
         let len = stream.read(&mut room)?;
         if len == 0 {
             break;
         }
-        have += len;
-        while have >= side.take {
-            let batch = (have / side.take).min(most);
-            have -= batch * side.take;
-            count += batch as u64;
-            stream.write_all(out.get(..batch * side.give).unwrap_or_default())?;
+        count.have += len;
+        while let Some(batch) = count.next() {
+            stream.write_all(batch)?;
         }
     }
-    Ok((count, begin.elapsed()))
+    Ok((count.done, begin.elapsed()))
 }
 
 async fn non_blocking(stream: TcpStream, side: Side) -> anyhow::Result<(u64, Duration)> {
     stream.set_nonblocking(true)?;
     let mut stream = tokio::net::TcpStream::from_std(stream)?;
-    let most = (ROOM / side.give).clamp(1, BATCH);
-    let out = vec![0x5a; side.give * most];
     let mut room = vec![0; ROOM];
-    let (begin, mut count, mut have) = (Instant::now(), 0, 0);
+    let (begin, mut count) = (Instant::now(), Count::new(side));
     for _ in 0..side.first {
-        stream.write_all(out.get(..side.give).unwrap_or_default()).await?;
+        stream.write_all(count.one()).await?;
     }
     while !side.is_over(begin) {
         let len = stream.read(&mut room).await?;
         if len == 0 {
             break;
         }
-        have += len;
-        while have >= side.take {
-            let batch = (have / side.take).min(most);
-            have -= batch * side.take;
-            count += batch as u64;
-            stream.write_all(out.get(..batch * side.give).unwrap_or_default()).await?;
+        count.have += len;
+        while let Some(batch) = count.next() {
+            stream.write_all(batch).await?;
         }
     }
-    Ok((count, begin.elapsed()))
+    Ok((count.done, begin.elapsed()))
 }
 
 /// A connection with itself.
