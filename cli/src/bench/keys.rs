@@ -4,7 +4,7 @@
 //! the same as without keys.
 
 use std::io::{self, BufRead, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use cephwire::Setup;
@@ -25,14 +25,21 @@ pub(super) struct Door(Option<(Arc<dyn Auth>, Modes)>);
 
 impl Door {
     /// The server's, for who is in this keyring.
-    pub(super) fn of_server(keyring: Keyring, modes: &ModeList) -> Self {
-        let server = KeyServer::new(keyring, KeyServerOptions::default(), seed());
-        Self(Some((Arc::new(MonitorAuth(server)), Modes::all(&modes.0))))
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn of_server(keyring: Keyring, modes: &ModeList) -> io::Result<Self> {
+        let server = KeyServer::new(keyring, KeyServerOptions::default(), seed()?);
+        Ok(Self(Some((Arc::new(MonitorAuth(server)), Modes::all(&modes.0)))))
     }
 
     /// The client's.
-    pub(super) fn of_client(entity: Entity, key: CryptoKey, modes: &ModeList) -> Self {
-        Self(Some((Arc::new(Newcomers { entity, key }), Modes::all(&modes.0))))
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn of_client(entity: Entity, key: CryptoKey, modes: &ModeList) -> io::Result<Self> {
+        let random = Mutex::new(Random::new(seed()?));
+        Ok(Self(Some((Arc::new(Newcomers { entity, key, random }), Modes::all(&modes.0)))))
     }
 
     /// What the server is.
@@ -50,15 +57,18 @@ impl Door {
 }
 
 /// A client that is a new one with each connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Newcomers {
     entity: Entity,
     key: CryptoKey,
+    /// For the seed of each.
+    random: Mutex<Random>,
 }
 
 impl Auth for Newcomers {
     fn client(&self, peer: &Peer) -> Box<dyn Client> {
-        let wallet = Wallet::new(self.entity.clone(), self.key.clone(), WalletOptions::default(), seed());
+        let seed = *self.random.lock().unwrap_or_else(PoisonError::into_inner).secret();
+        let wallet = Wallet::new(self.entity.clone(), self.key.clone(), WalletOptions::default(), seed);
         wallet.map_or_else(|_| no_method().client(peer), |wallet| ClientAuth(wallet).client(peer))
     }
 
@@ -77,8 +87,12 @@ fn no_method() -> Choice {
 pub(super) struct ThrowAway(CryptoKey);
 
 impl ThrowAway {
-    pub(super) fn new() -> Self {
-        Self(CryptoKey::generate(KeyType::Aes, wall_clock(), &mut Random::new(seed())))
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(CryptoKey::generate(KeyType::Aes, wall_clock(), &mut Random::new(seed()?))))
     }
 
     fn entity() -> Entity {
@@ -98,11 +112,11 @@ impl ThrowAway {
         Ok(Self(line.trim().parse().context("the key on standard input")?))
     }
 
-    pub(super) fn server(&self, modes: &ModeList) -> Door {
+    pub(super) fn server(&self, modes: &ModeList) -> io::Result<Door> {
         Door::of_server(Keyring::default().with(Self::entity(), self.0.clone()), modes)
     }
 
-    pub(super) fn client(&self, modes: &ModeList) -> Door {
+    pub(super) fn client(&self, modes: &ModeList) -> io::Result<Door> {
         Door::of_client(Self::entity(), self.0.clone(), modes)
     }
 }

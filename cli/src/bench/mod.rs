@@ -220,13 +220,13 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let pins = Pins { client: arguments.pin_client, server: arguments.pin_server };
     let version = common.protocol;
     anyhow::ensure!(version == Version::V2 || arguments.mode.is_none(), "--mode: v1 has no modes");
-    let key = ThrowAway::new();
+    let key = ThrowAway::new()?;
     let server = EmbeddedServer::start(*common, pins, arguments.mode.as_ref().map(|modes| (modes, &key)))?;
     let doors: Vec<(Option<&'static str>, Door)> = match &arguments.mode {
         None => vec![(None, Door::default())],
         Some(ModeList(modes)) => {
-            let door = |mode: &u32| (mode::name(*mode), key.client(&ModeList(vec![*mode])));
-            modes.iter().map(door).collect()
+            let door = |mode: &u32| Ok((mode::name(*mode), key.client(&ModeList(vec![*mode]))?));
+            modes.iter().map(door).collect::<io::Result<_>>()?
         }
     };
     let cases: Vec<(usize, usize)> =
@@ -332,10 +332,10 @@ impl Drop for EmbeddedServer {
 fn server_door(modes: Option<&ModeList>, keyring: &[PathBuf], key_first: bool) -> anyhow::Result<Door> {
     let Some(modes) = modes else { return Ok(Door::default()) };
     if key_first {
-        return Ok(ThrowAway::learn(io::stdin().lock())?.server(modes));
+        return Ok(ThrowAway::learn(io::stdin().lock())?.server(modes)?);
     }
     anyhow::ensure!(!keyring.is_empty(), "--mode wants the clients' keys: --keyring");
-    Ok(Door::of_server(serve::keys::read(keyring)?, modes))
+    Ok(Door::of_server(serve::keys::read(keyring)?, modes)?)
 }
 
 /// As whom a client comes.
@@ -349,7 +349,7 @@ fn client_door(
     let entity = Entity::new(config.name.kind, config.name.id.clone());
     let key = identity::key(&config, &entity)?;
     let key = key.with_context(|| format!("--mode wants a key, and there is none for {entity}"))?;
-    Ok(Door::of_client(entity, key, modes))
+    Ok(Door::of_client(entity, key, modes)?)
 }
 
 /// The server's end alone.

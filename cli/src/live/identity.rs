@@ -1,13 +1,13 @@
 //! As whom do we speak, and what do we offer?
 
-use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cephwire_codec::v2::{Method, method};
 use cephwire_codec::{AddrVec, EntityName, EntityType, Timestamp};
-use cephwire_protocol::auth::cephx::{ClientAuth, CryptoKey, Keyring, Wallet, WalletOptions};
+use cephwire_protocol::auth::cephx::{ClientAuth, CryptoKey, Keyring, Random, Wallet, WalletOptions};
 use cephwire_protocol::auth::{AllowAll, Auth, Choice, Entity, Methods, Modes, Reason, UnknownNames};
 use cephwire_protocol::{Local, Options, Policies, Policy};
 use zeroize::Zeroizing;
@@ -43,6 +43,8 @@ pub(crate) struct Identity {
     /// Who gives out tickets.
     pub(crate) monitors: Vec<AddrVec>,
     modes: Modes,
+    /// For the nonce and the seed of each session.
+    random: Arc<Mutex<Random>>,
     pub(crate) timeout: Duration,
     pub(crate) revision_1: bool,
 }
@@ -59,6 +61,9 @@ pub(crate) enum IdentityError {
     /// A list of methods or modes has nothing in it that we know.
     #[error("{option}: {error}")]
     Names { option: &'static str, error: UnknownNames },
+    /// There is nothing to make secrets of.
+    #[error("no random numbers from the system: {0}")]
+    Random(#[from] io::Error),
 }
 
 impl Identity {
@@ -68,8 +73,9 @@ impl Identity {
         let name = config.name.on_the_wire();
         let entity = Entity::new(config.name.kind, config.name.id.clone());
         let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
+        let wallet_seed = seed()?;
         let wallet = key(config, &entity)?
-            .map(|key| Wallet::new(entity.clone(), key, tickets(), seed()).map_err(failed))
+            .map(|key| Wallet::new(entity.clone(), key, tickets(), wallet_seed).map_err(failed))
             .transpose()?;
         let mut auths: Vec<(u32, Arc<dyn Auth>)> = vec![(method::NONE, Arc::new(AllowAll { name }))];
         if let Some(wallet) = &wallet {
@@ -83,7 +89,8 @@ impl Identity {
             None => modes(config)?,
         };
         let revision_1 = !no_revision_1;
-        Ok(Self { name, entity, auth, wallet, monitors, modes, timeout, revision_1 })
+        let random = Arc::new(Mutex::new(Random::new(seed()?)));
+        Ok(Self { name, entity, auth, wallet, monitors, modes, random, timeout, revision_1 })
     }
 
     /// What a session needs to know of us: a client that does not listen, whose sessions end with their connection.
@@ -101,7 +108,9 @@ impl Identity {
         let number = self.wallet.as_ref().and_then(|wallet| wallet.global_id());
         let num = number.and_then(|number| self.entity.num(number)).unwrap_or(self.name.num);
         let name = EntityName { num, ..self.name };
-        let (nonce, seed) = (random() as u32, random());
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let (nonce, seed) = (random.number() as u32, random.number());
+        drop(random);
         let policies = Policies::all(Policy::lossy_client());
         let auth = Arc::clone(&self.auth);
         let local = Local::new(name, AddrVec::default(), nonce, seed, policies, auth, options);
@@ -159,18 +168,14 @@ fn modes(config: &Config) -> Result<Modes, IdentityError> {
     Ok(modes)
 }
 
-/// What nobody can guess, for keys and challenges.
-pub(crate) fn seed() -> [u8; 32] {
+/// What nobody can guess, for keys and challenges: all of it from the system.
+///
+/// # Errors
+/// The system has none to give.
+pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    for part in seed.chunks_mut(8) {
-        part.copy_from_slice(&random().to_le_bytes());
-    }
-    seed
-}
-
-/// A number that nobody can guess: the standard library seeds its hashers from the system's random device.
-pub(crate) fn random() -> u64 {
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
 }
 
 /// The time of day.
@@ -186,4 +191,20 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| !duration.is_zero() && *duration <= Duration::from_secs(86_400))
         .ok_or_else(|| "must be more than 0 and at most a day".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_whole_and_never_the_same() -> io::Result<()> {
+        let seeds = (0..32).map(|_| seed()).collect::<io::Result<Vec<_>>>()?;
+        for (n, one) in seeds.iter().enumerate() {
+            assert!(seeds.iter().skip(n + 1).all(|other| other != one));
+        }
+        // No byte is left as it was in all of them: by chance once in 2^251 runs.
+        assert!((0..32).all(|n| seeds.iter().any(|seed| seed.get(n) != Some(&0))));
+        Ok(())
+    }
 }

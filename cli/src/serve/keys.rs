@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,31 +36,38 @@ pub(crate) struct Keys {
 pub(crate) enum KeysError {
     /// The file cannot be read.
     #[error("{}: {error}", path.display())]
-    File { path: PathBuf, error: std::io::Error },
+    File { path: PathBuf, error: io::Error },
     /// It makes no sense.
     #[error("{}: {reason}", path.display())]
     Keyring { path: PathBuf, reason: Reason },
+    /// There is nothing to make secrets of.
+    #[error("no random numbers from the system: {0}")]
+    Random(#[from] io::Error),
 }
 
 impl Keys {
     /// Those of these files together. If two of them have a key for the same entity, that of the last counts.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, KeysError> {
         let keyring = read(paths)?;
-        let server = KeyServer::new(keyring.clone(), KeyServerOptions::default(), seed());
+        let server = KeyServer::new(keyring.clone(), KeyServerOptions::default(), seed()?);
         Ok(Self { server, keyring: Arc::new(keyring) })
     }
 
     /// How this daemon lets peers in.
-    pub(crate) fn auth(&self, name: &Name) -> Result<Arc<dyn Auth>, Reason> {
+    ///
+    /// # Errors
+    /// Its key cannot be used, or the system has no random numbers.
+    pub(crate) fn auth(&self, name: &Name) -> io::Result<Arc<dyn Auth>> {
         if name.kind == EntityType::MON {
             return Ok(Arc::new(MonitorAuth(Arc::clone(&self.server))));
         }
         let own = Entity::new(name.kind, name.id.clone());
         // It never dials: any key will do where it has none of its own.
-        let any = || CryptoKey::generate(KeyType::Aes, wall_clock(), &mut Random::new(seed()));
+        let mut random = Random::new(seed()?);
+        let any = || CryptoKey::generate(KeyType::Aes, wall_clock(), &mut random);
         let key = self.keyring.key(&own).cloned().unwrap_or_else(any);
-        let wallet = Wallet::new(own, key, WalletOptions::default(), seed())?;
-        let service = Service::new(name.kind, ServiceOptions::default(), seed());
+        let wallet = Wallet::new(own, key, WalletOptions::default(), seed()?).map_err(io::Error::other)?;
+        let service = Service::new(name.kind, ServiceOptions::default(), seed()?);
         let (auth, server) = (ServiceAuth { wallet, service }, Arc::clone(&self.server));
         Ok(Arc::new(OfService { auth, server, kind: name.kind }))
     }

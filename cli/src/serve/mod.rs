@@ -150,7 +150,7 @@ impl Door {
 
     fn auth(&self, name: &Name) -> io::Result<Arc<dyn Auth>> {
         match &self.keys {
-            Some(keys) => keys.auth(name).map_err(io::Error::other),
+            Some(keys) => keys.auth(name),
             None => Ok(Arc::new(Greeter::default())),
         }
     }
@@ -176,7 +176,7 @@ pub(crate) fn serve(
     // Who asks for an address wants to hear at once that it cannot be had.
     setup.net.bind_retry_count = 1;
     let messenger = Messenger::new(setup)?;
-    let stand_in = Arc::new(StandIn::new(name.clone(), answer, door.keys.as_ref(), log));
+    let stand_in = Arc::new(StandIn::new(name.clone(), answer, door.keys.as_ref(), log)?);
     messenger.add_tail(Arc::clone(&stand_in) as Arc<dyn cephwire::Dispatcher>);
     let own = messenger.bind(addrs)?;
     stand_in.listens(&own);

@@ -3,12 +3,14 @@
 //! Enough for Ceph's clients to get through: a map with itself in it, an empty configuration, authentication by the
 //! method "none" (which v1 does by messages), and a refusal of every command. (Payload spec §1–§3.)
 
+use std::io;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cephwire::auth::cephx::message::{Auth, AuthReply};
 use cephwire::codec::v2::method;
 use cephwire::codec::{AddrVec, Header, Message, MessageType, priority};
 
-use crate::live::identity::{random, wall_clock};
+use crate::live::identity::wall_clock;
 
 /// The release that the map names: 16, Pacific.
 const RELEASE: u8 = 16;
@@ -27,16 +29,17 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub(super) fn new(name: &str) -> Self {
-        let (high, low) = (random(), random());
+    /// With a cluster's number of its own.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn new(name: &str) -> io::Result<Self> {
         let mut fsid = [0; 16];
-        for (place, byte) in fsid.iter_mut().zip(high.to_le_bytes().into_iter().chain(low.to_le_bytes())) {
-            *place = byte;
-        }
+        getrandom::fill(&mut fsid).map_err(io::Error::other)?;
         // As the version 4 UUID that it is.
         fsid[6] = fsid[6] & 0x0f | 0x40;
         fsid[8] = fsid[8] & 0x3f | 0x80;
-        Self { name: name.to_owned(), fsid }
+        Ok(Self { name: name.to_owned(), fsid })
     }
 
     /// The answers to a message; `None` if it is none of a monitor's business. `global_id` is the client's.

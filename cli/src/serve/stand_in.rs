@@ -1,5 +1,6 @@
 //! What does the stand-in do with what it is told?
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cephwire::codec::{AddrVec, EntityType, Message, MessageType};
@@ -24,10 +25,14 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    pub(super) fn new(name: Name, answer: Answer, keys: Option<&Keys>, log: Arc<Log>) -> Self {
-        let monitor = (name.kind == EntityType::MON).then(|| Monitor::new(&name.id));
+    /// It has no address yet.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn new(name: Name, answer: Answer, keys: Option<&Keys>, log: Arc<Log>) -> io::Result<Self> {
+        let monitor = (name.kind == EntityType::MON).then(|| Monitor::new(&name.id)).transpose()?;
         let talks = keys.filter(|_| monitor.is_some()).map(Keys::talks);
-        Self { name, answer, monitor, talks, own: RwLock::default(), log }
+        Ok(Self { name, answer, monitor, talks, own: RwLock::default(), log })
     }
 
     /// Its addresses are known.
