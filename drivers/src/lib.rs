@@ -96,6 +96,11 @@ mod steward;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+/// The examples of the front page compile.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
+
 pub use cephwire_protocol as protocol;
 pub use cephwire_protocol::codec;
 pub use cephwire_protocol::{
