@@ -2,7 +2,8 @@
 //!
 //! The scenarios of `src/test/msgr/test_msgr.cc`, each on each driver with each version of the protocol: sessions that
 //! live and die ([`cases`]), connections that cross or break at a certain step ([`races`]), dispatchers that mark down
-//! ([`markdown`]), and random work under injected faults ([`synthetic`]).
+//! ([`markdown`]), and random work under injected faults ([`synthetic`]). And those of its event loop and its network
+//! stack, as far as they concern a driver ([`stack`]).
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -51,5 +52,7 @@ mod races;
 #[allow(dead_code, reason = "the simulator uses the rest")]
 #[path = "../../protocol/tests/sim/random.rs"]
 mod random;
+#[path = "conformance/stack.rs"]
+mod stack;
 #[path = "conformance/synthetic.rs"]
 mod synthetic;

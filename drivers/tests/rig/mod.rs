@@ -43,11 +43,15 @@ pub(crate) trait Driver: Deref<Target = cephwire::Messenger> + Sized + Send + Sy
 
     fn start(setup: Setup) -> Self;
     fn try_listen(&self, addrs: &AddrVec) -> io::Result<AddrVec>;
-    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec;
+    fn try_listen_unix(&self, addr: EntityAddr, path: &Path) -> io::Result<AddrVec>;
     fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec;
 
     fn listen(&self, addrs: &AddrVec) -> AddrVec {
         self.try_listen(addrs).unwrap()
+    }
+
+    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
+        self.try_listen_unix(addr, path).unwrap()
     }
 
     fn end(&self, patience: Duration) -> Vec<Unsent>;
@@ -77,8 +81,8 @@ impl Driver for Blocking {
         self.0.bind(addrs)
     }
 
-    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
-        self.0.bind_unix(addr, path).unwrap()
+    fn try_listen_unix(&self, addr: EntityAddr, path: &Path) -> io::Result<AddrVec> {
+        self.0.bind_unix(addr, path)
     }
 
     fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
@@ -141,8 +145,8 @@ impl Driver for Tasks {
         self.1.block_on(self.0.bind(addrs))
     }
 
-    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
-        self.0.bind_unix(addr, path).unwrap()
+    fn try_listen_unix(&self, addr: EntityAddr, path: &Path) -> io::Result<AddrVec> {
+        self.0.bind_unix(addr, path)
     }
 
     fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
@@ -170,8 +174,8 @@ impl Driver for OneThread {
         self.0.try_listen(addrs)
     }
 
-    fn listen_unix(&self, addr: EntityAddr, path: &Path) -> AddrVec {
-        self.0.listen_unix(addr, path)
+    fn try_listen_unix(&self, addr: EntityAddr, path: &Path) -> io::Result<AddrVec> {
+        self.0.try_listen_unix(addr, path)
     }
 
     fn relisten(&self, avoid: &BTreeSet<u16>) -> AddrVec {
