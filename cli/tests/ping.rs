@@ -4,11 +4,14 @@
 
 mod peers;
 
+use std::fs;
+use std::path::Path;
+
 use cephwire_codec::EntityType;
 use cephwire_codec::v2::method;
 use serde_json::json;
 
-use peers::{Daemon, OldDaemon, cephwire, closed_port, objects, status};
+use peers::{Daemon, OldDaemon, cephwire, closed_port, command, objects, status};
 
 const HEALTH: &str =
     r#"{"health":{"status":"HEALTH_OK"},"mon_status":{"name":"a","state":"leader","quorum":[0]}}"#;
@@ -54,6 +57,52 @@ fn a_monitor_answers_with_its_health() {
         assert!(answer["time_us"].as_f64().unwrap() > 0.0);
     }
     assert_eq!((&summary["summary"]["sent"], &summary["summary"]["received"]), (&json!(3), &json!(3)));
+}
+
+/// Whatever names a cluster is meant; a stand-in's health is nobody's.
+#[test]
+fn without_address_the_monitors_are_pinged() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without_address");
+    fs::create_dir_all(&directory).unwrap();
+    let addr = Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen();
+    let (alive, dead) = (format!("v2:{addr}"), format!("v2:{}", closed_port()));
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = command(&[&["ping", "-f", "json"], arguments].concat());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let objects = objects(&output);
+        assert!(objects.iter().all(|object| object.get("stand_in").is_none()), "{objects:?}");
+        (status(&output), objects)
+    };
+    for (monitor, expected) in [(&alive, 0), (&dead, 1)] {
+        let conf = directory.join(format!("{expected}.conf"));
+        fs::write(&conf, format!("[global]\nmon host = {monitor}\n")).unwrap();
+        let (conf, args) = (conf.to_str().unwrap(), format!("--mon-host={monitor}"));
+        let conf_in_args = format!("-c {conf}");
+        for (variables, arguments) in [
+            (&[("CEPH_CONF", conf)][..], &[][..]),
+            (&[("CEPH_ARGS", args.as_str())], &[]),
+            (&[("CEPH_ARGS", conf_in_args.as_str())], &[]),
+            (&[], &["--conf", conf]),
+            (&[], &["-m", monitor]),
+        ] {
+            let (code, objects) = run(variables, arguments);
+            assert_eq!(code, expected, "{variables:?} {arguments:?}: {objects:?}");
+            assert_eq!(objects[0]["address"], format!("{monitor}/0"));
+        }
+    }
+    // A cluster whose monitors are not named, as they are found in DNS, is not replaced by a stand-in.
+    let conf = directory.join("nameless.conf");
+    fs::write(&conf, "[global]\nfsid = 1\n").unwrap();
+    let conf = conf.to_str().unwrap();
+    for (variables, arguments) in [
+        (&[("CEPH_CONF", conf)][..], &[][..]),
+        (&[("CEPH_ARGS", "--cluster other")], &[]),
+        (&[], &["--cluster", "other"]),
+        (&[], &["-m", ""]),
+    ] {
+        let (code, objects) = run(variables, arguments);
+        assert_eq!((code, objects), (2, vec![]), "{variables:?} {arguments:?}");
+    }
 }
 
 #[test]

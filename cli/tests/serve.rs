@@ -184,5 +184,13 @@ fn ping_without_address_pings_a_stand_in() {
         let objects = objects(&output);
         assert_eq!(status(&output), 0, "{objects:?}");
         assert_eq!(objects.last().unwrap()["summary"]["received"], 2);
+        // It is said everywhere that this is no cluster.
+        assert!(objects.iter().all(|object| object["stand_in"] == true), "{objects:?}");
     }
+    let text = String::from_utf8(cephwire(&["ping"]).stdout).unwrap();
+    assert!(text.lines().next().unwrap().contains("no cluster"), "{text}");
+    for line in text.lines().filter(|line| line.contains("HEALTH_OK")) {
+        assert!(line.ends_with("(stand-in)"), "{text}");
+    }
+    assert!(text.contains("HEALTH_OK"), "{text}");
 }

@@ -66,6 +66,12 @@ impl ConfFile {
         }
     }
 
+    /// Whether it sets nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sections.values().all(HashMap::is_empty)
+    }
+
     /// The value in one section. Blanks and underscores in the key are the same; so are dashes, if no key is
     /// written with the others (as Ceph's manual says, though 16.2 does not find those).
     #[must_use]

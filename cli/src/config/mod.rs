@@ -142,6 +142,8 @@ pub struct Config {
     /// Options that were set by command line or environment, the stronger ones only.
     set: HashMap<String, Zeroizing<String>>,
     key: Option<Secret>,
+    /// Command line or `CEPH_ARGS` name a ceph.conf, a cluster or monitors.
+    asked: bool,
     environment: Environment,
 }
 
@@ -190,6 +192,7 @@ impl Config {
         let text = |option: &str| set.get(option).map(|value| value.as_str());
         let name = Name::choose(text("name"), text("id"))?;
         let given = conf.or_else(|| text("conf")).map(str::to_owned);
+        let asked = given.is_some() || ["cluster", "mon_host"].iter().any(|option| set.contains_key(*option));
         let mut this = Self {
             cluster: text("cluster").unwrap_or_default().to_owned(),
             name,
@@ -197,6 +200,7 @@ impl Config {
             file: ConfFile::default(),
             set,
             key: arguments.key.clone(),
+            asked,
             environment,
         };
         this.read_file(given.as_deref())?;
@@ -276,6 +280,14 @@ impl Config {
             Some(list) => Ok(entities(&list)?),
             None => Err(ConfigError::NoMonitors),
         }
+    }
+
+    /// Whether anything says that there is a cluster: an option that names it, its monitors or its ceph.conf, or a
+    /// ceph.conf that sets something. Without that there is none to look for, as on a machine without Ceph; with it,
+    /// monitors that are not named are a mistake.
+    #[must_use]
+    pub fn mentions_a_cluster(&self) -> bool {
+        self.asked || !self.file.is_empty()
     }
 
     /// Our key, if it is given outside a keyring.

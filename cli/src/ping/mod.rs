@@ -1,7 +1,7 @@
 //! `cephwire ping`: does this daemon answer, and how long does each step take?
 //!
 //! ```text
-//!  ADDR | -m | a stand-in of our own ─► entities ─► first address that opens a session ─► MPing, KEEPALIVE2 ─► answer, n times
+//!  ADDR | monitors | a stand-in of our own ─► entities ─► first address that opens a session ─► MPing, KEEPALIVE2 ─► answer, n times
 //! ```
 //!
 //! Only monitors answer `MPing` (with their health and status); every daemon answers KEEPALIVE2.
@@ -36,8 +36,10 @@ use crate::serve;
 ///
 /// Opens a session with messenger v2, or else v1, and asks for a sign of life: a
 /// monitor answers with its health and status, other daemons with the bare sign.
-/// Says how long each step took. Of several entities each is pinged. Without any,
-/// it starts a monitor's stand-in on loopback and pings that.
+/// Says how long each step took. Of several entities each is pinged; without
+/// address, the monitors that -m, ceph.conf or CEPH_ARGS name. Where nothing speaks
+/// of a cluster at all, it starts a stand-in for a monitor on loopback, pings that,
+/// and says so (in JSON by "stand_in": true).
 ///
 /// Note that -c is the count here, as in ping(8); for ceph.conf it is --conf.
 ///
@@ -46,7 +48,7 @@ use crate::serve;
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Addresses, in any form that mon_host can have [default: the monitors of -m or --conf, if there is either]
+    /// Addresses, in any form that mon_host can have [default: the monitors]
     #[arg(value_name = "ADDR")]
     addrs: Vec<String>,
     /// How many pings
@@ -96,19 +98,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(identity) => identity,
         Err(error) => return complain(&error, 2),
     };
-    let nobody =
-        arguments.addrs.is_empty() && arguments.config.mon_host.is_none() && arguments.conf.is_none();
-    if nobody {
+    if arguments.addrs.is_empty() && !config.mentions_a_cluster() {
         let stand_in = match stand_in() {
             Ok(stand_in) => stand_in,
             Err(error) => return complain(&error, 1),
         };
-        let status = ping_all(&[stand_in.addrs()], arguments, &identity);
+        let status = ping_all(&[stand_in.addrs()], true, arguments, &identity);
         stand_in.shutdown(Duration::ZERO);
         return status;
     }
     match entities(arguments, &config) {
-        Ok(entities) => ping_all(&entities, arguments, &identity),
+        Ok(entities) => ping_all(&entities, false, arguments, &identity),
         Err(error) => complain(&error, 2),
     }
 }
@@ -122,11 +122,11 @@ fn stand_in() -> io::Result<Messenger> {
     serve::serve(&name, &addr.into(), serve::Answer::Ack, &door, Arc::new(serve::Log::silent()))
 }
 
-fn ping_all(entities: &[AddrVec], arguments: &Arguments, identity: &Identity) -> ExitCode {
+fn ping_all(entities: &[AddrVec], stand_in: bool, arguments: &Arguments, identity: &Identity) -> ExitCode {
     let mut out = AutoStream::auto(io::stdout());
     let mut all_answered = true;
     for entity in entities {
-        let mut report = Report::new(arguments.format, arguments.verbose, &mut out);
+        let mut report = Report::new(arguments.format, arguments.verbose, stand_in, &mut out);
         match ping(entity, arguments, identity, &mut report) {
             Ok(answered) => all_answered &= answered,
             // Whoever read our output has seen enough.

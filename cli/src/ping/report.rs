@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use cephwire_codec::EntityAddr;
 use cephwire_codec::v2::{method, mode};
 use cephwire_protocol::{Facts, Version};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::exchange::What;
@@ -22,6 +22,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) struct Report<'a> {
     format: Format,
     verbose: bool,
+    /// It is no daemon of any cluster, but our own.
+    stand_in: bool,
     out: &'a mut dyn Write,
 }
 
@@ -49,31 +51,36 @@ impl Tally {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(format: Format, verbose: bool, out: &'a mut dyn Write) -> Self {
-        Self { format, verbose, out }
+    pub(super) fn new(format: Format, verbose: bool, stand_in: bool, out: &'a mut dyn Write) -> Self {
+        Self { format, verbose, stand_in, out }
     }
 
     /// A session is open.
     pub(super) fn open(&mut self, addr: &EntityAddr, facts: &Facts) -> io::Result<()> {
         let phases = Phases::of(facts);
         if self.format != Format::Plain {
-            return self.object(json!({
-                "address": addr.to_string(),
-                "open": {
-                    "peer": facts.peer.to_string(),
-                    "version": version_name(facts.version),
-                    "revision": facts.revision().map(revision_name),
-                    "method": facts.method.map(method::name),
-                    "mode": facts.mode.map(mode::name),
-                    "times_us": phases.to_json(),
-                },
-            }));
+            let open = json!({
+                "peer": facts.peer.to_string(),
+                "version": version_name(facts.version),
+                "revision": facts.revision().map(revision_name),
+                "method": facts.method.map(method::name),
+                "mode": facts.mode.map(mode::name),
+                "times_us": phases.to_json(),
+            });
+            return self.object(addr, json!({ "open": open }));
         }
         let spoken = match (facts.version, facts.revision()) {
             (Version::V2, Some(revision)) => format!("msgr {}", revision_name(revision)),
             _ => "msgr 1".to_owned(),
         };
         let mode = facts.mode.and_then(mode::name).map(|mode| format!(", {mode}")).unwrap_or_default();
+        if self.stand_in {
+            let why = "neither -m nor ceph.conf names a monitor";
+            writeln!(
+                self.out,
+                "{BAD}stand-in{BAD:#}: {why}; what answers is a stand-in of our own, no cluster"
+            )?;
+        }
         writeln!(self.out, "PING {TITLE}{}{TITLE:#} at {addr}: {spoken}{mode}", facts.peer)?;
         let times: Vec<String> =
             phases.named().map(|(name, time)| format!("{name} {}", show::time(time))).collect();
@@ -85,7 +92,7 @@ impl<'a> Report<'a> {
     pub(super) fn failure(&mut self, addr: &EntityAddr, cause: &Cause) -> io::Result<()> {
         if self.format != Format::Plain {
             let error = json!({ "cause": cause.name, "phase": cause.phase, "text": cause.text });
-            return self.object(json!({ "address": addr.to_string(), "error": error }));
+            return self.object(addr, json!({ "error": error }));
         }
         writeln!(self.out, "{addr}: {BAD}{}{BAD:#}: {}", cause.name, cause.text)?;
         self.out.flush()
@@ -100,22 +107,24 @@ impl<'a> Report<'a> {
         let text = answer.text();
         let parsed = text.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         if self.format != Format::Plain {
-            return self.object(json!({
-                "address": addr.to_string(),
+            let fields = json!({
                 "seq": seq,
                 "answer": name,
                 "bytes": len,
                 "time_us": show::micros(answer.time),
                 // What is no JSON comes as text.
                 "text": parsed.or_else(|| text.map(Value::from)),
-            }));
+            });
+            return self.object(addr, fields);
         }
         write!(self.out, "{seq}: {name} in {}", show::time(answer.time))?;
         match parsed.as_ref().map(summary) {
-            Some(summary) if !summary.is_empty() => writeln!(self.out, ", {summary}")?,
-            _ if len > 0 => writeln!(self.out, ", {len} bytes")?,
-            _ => writeln!(self.out)?,
+            Some(summary) if !summary.is_empty() => write!(self.out, ", {summary}")?,
+            _ if len > 0 => write!(self.out, ", {len} bytes")?,
+            _ => {}
         }
+        // Who looks for the health alone shall see it too.
+        writeln!(self.out, "{}", if self.stand_in { " (stand-in)" } else { "" })?;
         if let (true, Some(text)) = (self.verbose, text) {
             let pretty = parsed.and_then(|value| serde_json::to_string_pretty(&value).ok());
             writeln!(self.out, "{}", pretty.unwrap_or(text))?;
@@ -126,7 +135,7 @@ impl<'a> Report<'a> {
     /// No answer came.
     pub(super) fn lost(&mut self, addr: &EntityAddr, seq: u64, timeout: Duration) -> io::Result<()> {
         if self.format != Format::Plain {
-            return self.object(json!({ "address": addr.to_string(), "seq": seq, "answer": null }));
+            return self.object(addr, json!({ "seq": seq, "answer": null }));
         }
         writeln!(self.out, "{seq}: {BAD}no answer{BAD:#} in {}", show::time(timeout))?;
         self.out.flush()
@@ -145,7 +154,7 @@ impl<'a> Report<'a> {
                     }
                 });
             }
-            return self.object(json!({ "address": addr.to_string(), "summary": summary }));
+            return self.object(addr, json!({ "summary": summary }));
         }
         if sent > 1 {
             write!(self.out, "{received} of {sent} answered")?;
@@ -158,8 +167,17 @@ impl<'a> Report<'a> {
         self.out.flush()
     }
 
-    fn object(&mut self, object: Value) -> io::Result<()> {
-        self.format.object(&object, &mut self.out)?;
+    /// These fields, behind those that every object has.
+    fn object(&mut self, addr: &EntityAddr, fields: Value) -> io::Result<()> {
+        let mut object = Map::new();
+        object.insert("address".to_owned(), addr.to_string().into());
+        if self.stand_in {
+            object.insert("stand_in".to_owned(), true.into());
+        }
+        if let Value::Object(fields) = fields {
+            object.extend(fields);
+        }
+        self.format.object(&object.into(), &mut self.out)?;
         self.out.flush()
     }
 }

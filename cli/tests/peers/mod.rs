@@ -18,17 +18,17 @@ use serde_json::Value;
 
 /// Runs the command with these arguments, without any of Ceph's variables and files of this machine.
 pub(crate) fn cephwire(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// The same, to be changed and run.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cephwire"));
     for variable in ["CEPH_ARGS", "CEPH_KEYRING", "CLICOLOR_FORCE"] {
         command.env_remove(variable);
     }
+    command.args(arguments).env("CEPH_CONF", "/dev/null").env("HOME", "/nowhere").stdin(Stdio::null());
     command
-        .args(arguments)
-        .env("CEPH_CONF", "/dev/null")
-        .env("HOME", "/nowhere")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
 }
 
 /// The exit status, with the output at hand if it is another.
