@@ -19,9 +19,24 @@ struct Sent {
     len: usize,
 }
 
+/// What an application did or was told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Note {
+    /// It sent a message: `reply` if that answers one.
+    Sent { from: usize, tid: u64, priority: u16, reply: bool },
+    /// It received one.
+    Received { by: usize, tid: u64, priority: u16 },
+    /// A session is open.
+    Opened { node: usize },
+    /// What was sent may be lost.
+    Reset { node: usize },
+}
+
 /// What was sent and received, by all applications.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// All of it, as it came.
+    history: Vec<Note>,
     /// By tid, from 1.
     sent: Vec<Sent>,
     /// What each session received, in order.
@@ -32,17 +47,24 @@ pub(crate) struct Ledger {
     /// Sessions that their user closed.
     closed: BTreeSet<SessionId>,
     restarts: HashMap<usize, u32>,
-    opened: BTreeSet<SessionId>,
     /// Nodes whose peers may be told of resets: somebody lost state.
     disturbed: BTreeSet<usize>,
 }
 
 impl Ledger {
     /// A message is sent; returns its number.
-    pub(crate) fn sent(&mut self, from: Id, to: Id, session: SessionId, priority: u16, len: usize) -> u64 {
+    pub(crate) fn sent(&mut self, to: Id, session: SessionId, priority: u16, len: usize, reply: bool) -> u64 {
+        let from = (session.0, session.1);
         let resets = self.resets.get(&session).copied().unwrap_or_default();
         self.sent.push(Sent { from, to, session, resets, priority, len });
-        self.sent.len() as u64
+        let tid = self.sent.len() as u64;
+        self.history.push(Note::Sent { from: from.0, tid, priority, reply });
+        tid
+    }
+
+    /// What the applications did and were told, in that order.
+    pub(crate) fn history(&self) -> &[Note] {
+        &self.history
     }
 
     /// The number of the next message.
@@ -59,18 +81,20 @@ impl Ledger {
         assert!(data.iter().all(|byte| *byte == tid as u8), "message {tid} has other data");
         assert!(!self.ended.contains(&by), "session {by:?} had ended before message {tid}");
         self.received.entry(by).or_default().push(tid);
+        self.history.push(Note::Received { by: by.0, tid, priority });
     }
 
-    /// A session is open; `again` if it was before.
+    /// A session is open.
     pub(crate) fn opened(&mut self, session: SessionId) {
         assert!(!self.ended.contains(&session), "session {session:?} had ended before it opened");
-        self.opened.insert(session);
+        self.history.push(Note::Opened { node: session.0 });
     }
 
     /// A session's user was told that messages may be lost.
     pub(crate) fn reset(&mut self, session: SessionId, over: bool) {
         assert!(!self.ended.contains(&session) || self.closed.contains(&session), "{session:?} ends twice");
         *self.resets.entry(session).or_default() += 1;
+        self.history.push(Note::Reset { node: session.0 });
         if over {
             self.ended.insert(session);
         }

@@ -4,6 +4,7 @@
 //! and the network do is an [`Op`]; [`World::settle`] lets the network recover, and [`World::audit`] says
 //! whether the sessions kept their promises. What each application sent and received is in the [`Ledger`].
 
+#![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,8 +32,9 @@ use cephwire_protocol::codec::{
 use cephwire_protocol::throttle::Throttle;
 use cephwire_protocol::{LinkId, Local, Messenger, Options, Policies, Policy, Received, Session, Version};
 
-pub(crate) use ledger::Ledger;
+use drive::REPLY;
 use ledger::{Id, SessionId};
+pub(crate) use ledger::{Ledger, Note};
 use net::{Happening, Net};
 pub(crate) use random::Random;
 
@@ -286,7 +288,7 @@ impl World {
             _ => self.random.below(300),
         } as usize;
         let id = self.session_id(from, session);
-        let tid = self.ledger.sent(self.id(from), self.id(to), id, priority, len);
+        let tid = self.ledger.sent(self.id(to), id, priority, len, kind == REPLY);
         let header = Header { tid, priority, kind, ..Header::default() };
         let message = Message { header, data: vec![tid as u8; len].into(), ..Message::default() };
         self.nodes[from].sessions[session].send(message).expect("it is not closed");
