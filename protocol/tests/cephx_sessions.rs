@@ -21,6 +21,8 @@ mod cluster;
 mod global_id;
 #[path = "cephx_sessions/good.rs"]
 mod good;
+#[path = "cephx_sessions/kinds.rs"]
+mod kinds;
 #[path = "cephx_sessions/middle.rs"]
 mod middle;
 #[path = "cephx_sessions/pair.rs"]

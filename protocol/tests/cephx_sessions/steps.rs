@@ -5,16 +5,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cephwire_protocol::Version;
 use cephwire_protocol::auth::cephx::authorizer::{Authorize, AuthorizeChallenge, Authorizer};
-use cephwire_protocol::auth::cephx::{MonitorAuth, Random, ServiceOptions};
+use cephwire_protocol::auth::cephx::ticket::{AuthTicket, Caps};
+use cephwire_protocol::auth::cephx::{
+    CryptoKey, Entity, MonitorAuth, Random, ServiceOptions, TicketBlob, TicketInfo,
+};
 use cephwire_protocol::auth::{Answer, Auth, Peer, Request};
-use cephwire_protocol::codec::EntityType;
 use cephwire_protocol::codec::v2::{method, mode};
+use cephwire_protocol::codec::{EntityType, Timestamp};
 
 use super::cluster::{Cluster, KINDS, OSD};
 use super::pair::NOW;
 
 fn request(method: u32, payload: &[u8]) -> Request<'_> {
     Request { method, mode: mode::CRC, can_be_challenged: true, payload }
+}
+
+/// The ticket that a monitor makes for another one, and its session key.
+fn between_monitors(cluster: &Cluster) -> (TicketBlob, CryptoKey) {
+    let key = cluster.keyring.key(&Entity::monitors()).unwrap();
+    let random = &mut Random::new([7; 32]);
+    let session_key = CryptoKey::generate(key.kind(), NOW, random);
+    let ticket = AuthTicket {
+        name: Entity::monitors(),
+        global_id: 0,
+        auid: u64::MAX,
+        created: NOW,
+        expires: Timestamp { sec: NOW.sec + 60, nsec: 0 },
+        caps: Caps::default(),
+        flags: 0,
+    };
+    let info = TicketInfo { ticket, session_key };
+    (info.seal(u64::MAX, key, random), info.session_key)
 }
 
 /// A challenge is good for one answer, and only right after it was given. (Found by the fuzz target `cephx_server`: a
@@ -34,13 +55,18 @@ fn a_mistake_uses_up_the_challenge() {
         cluster.log_in(Version::V2, &wallet);
         let monitor: Arc<dyn Auth> = Arc::new(MonitorAuth(Arc::clone(&cluster.server)));
         for (own, auth) in [(EntityType::MON, monitor), (OSD, cluster.osd_auth(ServiceOptions::default()))] {
-            let ticket = wallet.ticket(own).unwrap();
-            let global_id = wallet.global_id().unwrap();
+            let (blob, session_key, global_id) = if own == OSD {
+                let ticket = wallet.ticket(own).unwrap();
+                (ticket.blob, ticket.session_key, wallet.global_id().unwrap())
+            } else {
+                let ticket = between_monitors(&cluster);
+                (ticket.0, ticket.1, 0)
+            };
             let random = &mut Random::new([9; 32]);
             let mut authorizer = |challenge| {
                 let (service, proof) = (own.0.into(), Bytes::new());
-                let mut authorizer = Authorizer { global_id, service, ticket: ticket.blob.clone(), proof };
-                authorizer.prove(Authorize { nonce: 5, challenge }, &ticket.session_key, random);
+                let mut authorizer = Authorizer { global_id, service, ticket: blob.clone(), proof };
+                authorizer.prove(Authorize { nonce: 5, challenge }, &session_key, random);
                 authorizer.encode()
             };
             for mistake in wrong.iter().map(Some).chain([None]) {
@@ -51,7 +77,7 @@ fn a_mistake_uses_up_the_challenge() {
                 else {
                     panic!("{own} {kind:?}: not challenged")
                 };
-                let challenge = AuthorizeChallenge::open(&challenge, &ticket.session_key).unwrap();
+                let challenge = AuthorizeChallenge::open(&challenge, &session_key).unwrap();
                 if let Some((what, method, payload)) = mistake {
                     let answer = server.request(&request(*method, payload));
                     assert!(matches!(answer, Answer::Bad(_)), "{own} {kind:?}: {what}");

@@ -152,17 +152,17 @@ impl KeyServer {
             .collect()
     }
 
-    /// The key with which a ticket for a service was sealed.
-    pub(super) fn secret(&self, service: u32, secret_id: u64) -> Option<CryptoKey> {
+    /// The key with which an AUTH ticket was sealed.
+    pub(super) fn auth_secret(&self, secret_id: u64) -> Option<CryptoKey> {
+        self.inner().rotating.get(&AUTH)?.find(secret_id).cloned()
+    }
+
+    /// The key with which a monitor sealed the ticket that it shows to another one: none but their own. (MON has
+    /// rotating secrets too, but whoever asks is given tickets that are sealed with those. Ceph's monitors do the same:
+    /// they verify with their keyring, which knows no rotating secrets.)
+    pub(super) fn monitors_secret(&self, secret_id: u64) -> Option<CryptoKey> {
         let inner = self.inner();
-        if secret_id == OWN_SECRET {
-            return inner
-                .keyring
-                .key(&Entity::monitors())
-                .filter(|_| service == EntityType::MON.0.into())
-                .cloned();
-        }
-        inner.rotating.get(&service)?.find(secret_id).cloned()
+        inner.keyring.key(&Entity::monitors()).filter(|_| secret_id == OWN_SECRET).cloned()
     }
 
     pub(super) fn next_global_id(&self) -> u64 {

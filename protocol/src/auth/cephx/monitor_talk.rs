@@ -168,7 +168,7 @@ impl MonitorTalk {
             return Err(Reason::WrongService { found: authorizer.service, expected: AUTH });
         }
         let server = &self.server;
-        open_ticket(authorizer, &server.options.service, now, |secret_id| server.secret(AUTH, secret_id))
+        open_ticket(authorizer, &server.options.service, now, |secret_id| server.auth_secret(secret_id))
     }
 
     /// Checks a proof; gives what was asked for.
@@ -228,7 +228,7 @@ impl MonitorTalk {
             return if shown { Err(Reason::SuperfluousTicket) } else { Ok(None) };
         }
         // An old one will do, as long as its key is there.
-        let key = self.server.secret(AUTH, asked.old_ticket.secret_id).filter(|_| shown);
+        let key = self.server.auth_secret(asked.old_ticket.secret_id).filter(|_| shown);
         let info = key.and_then(|key| asked.old_ticket.open(&key).ok());
         match info {
             Some(info) if info.ticket.global_id == claimed => Ok(Some(info.session_key)),
@@ -333,12 +333,12 @@ impl Server for OfMonitor {
 impl OfMonitor {
     fn answer(&mut self, request: &Request<'_>) -> Result<Answer, Reason> {
         let server = Arc::clone(&self.talk.server);
-        // The first byte tells what it is: an authorizer, as from monitors and from who has a ticket for them.
+        // The first byte tells what it is. Authorizers come from monitors.
         let introduces = request.payload.first().is_some_and(|mode| *mode >= super::monitor::MODE_MON);
         if matches!(self.talk.at, At::Start) && (self.peer.kind == EntityType::MON || !introduces) {
             let kind = EntityType::MON;
             let known = Known { kind, options: &server.options.service, challenge_all: true };
-            return self.check.request(&known, request, |secret_id| server.secret(kind.0.into(), secret_id));
+            return self.check.request(&known, request, |secret_id| server.monitors_secret(secret_id));
         }
         match self.talk.at {
             At::Start => {
