@@ -162,7 +162,7 @@ impl Run {
         for (n, session) in sessions.iter().enumerate() {
             seen.wait(CAME, n.saturating_sub(WINDOW));
             let message = Message { data: vec![0x5a; LEN].into(), ..Message::default() };
-            session.send(message).map_err(|_| "a session has ended")?;
+            session.send(message)?;
         }
         seen.wait(CAME, self.count);
         settle();

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cephwire_protocol::codec::Message;
-use cephwire_protocol::{Event, Local, Loopback};
+use cephwire_protocol::{Closed, Event, Local, Loopback};
 
 use crate::bell::Bell;
 use crate::core::{Core, Next};
@@ -31,8 +31,7 @@ impl Courier {
         self.loopback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
-    pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
+    pub(crate) fn send(&self, message: Message) -> Result<(), Closed> {
         self.lock().send(message)?;
         self.bell.ring();
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use cephwire_protocol::codec::{AddrVec, EntityName, Message, Timestamp, priority};
-use cephwire_protocol::{Facts, Failure, Policy, Stats, Version};
+use cephwire_protocol::{Closed, Facts, Failure, Policy, Stats, Version};
 
 use crate::conn::Conn;
 use crate::core::Core;
@@ -55,8 +55,7 @@ impl Handle {
     ///
     /// # Errors
     /// Gives it back if the session has ended.
-    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
-    pub fn send(&self, mut message: Message) -> Result<(), Message> {
+    pub fn send(&self, mut message: Message) -> Result<(), Closed> {
         match &self.0 {
             Kind::Session(conn) => {
                 let asked = message.header.priority;
@@ -64,9 +63,9 @@ impl Handle {
                     message.header.priority = priority::DEFAULT;
                 }
                 let mut inner = conn.lock();
-                inner.session.send(message).map_err(|mut message| {
+                inner.session.send(message).map_err(|Closed(mut message)| {
                     message.header.priority = asked;
-                    message
+                    Closed(message)
                 })?;
                 conn.kick(inner);
                 Ok(())

@@ -42,7 +42,7 @@
 //! client.add_tail(Arc::new(Forward(to_us)));
 //! let session = client.connect(EntityType::OSD, &addrs);
 //! let hello = Message { front: vec![1, 2, 3].into(), ..Message::default() };
-//! session.send(hello.clone()).map_err(|_| "closed")?;
+//! session.send(hello.clone())?;
 //! assert_eq!(answers.recv()?.front, hello.front);
 //!
 //! client.shutdown(std::time::Duration::from_secs(1));
@@ -104,8 +104,8 @@ struct FrontPage;
 pub use cephwire_protocol as protocol;
 pub use cephwire_protocol::codec;
 pub use cephwire_protocol::{
-    Error, Facts, Failure, Local, Manner, Options, Policies, Policy, Received, Stamps, Stats, Times, Totals,
-    Version, auth, inject, throttle,
+    Closed, Error, Facts, Failure, Local, Manner, Options, Policies, Policy, Received, Stamps, Stats, Times,
+    Totals, Version, auth, inject, throttle,
 };
 pub use dispatcher::Dispatcher;
 pub use handle::Handle;

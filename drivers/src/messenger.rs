@@ -12,7 +12,7 @@ use std::time::Instant;
 use cephwire_protocol::codec::{AddrVec, EntityAddr, EntityType, Message};
 #[cfg(feature = "serde")]
 use cephwire_protocol::dump::{MessengerDump, SocketDump, span};
-use cephwire_protocol::{Local, Manner, Totals, Version};
+use cephwire_protocol::{Closed, Local, Manner, Totals, Version};
 
 use crate::core::Core;
 #[cfg(feature = "serde")]
@@ -77,10 +77,9 @@ impl Messenger {
     ///
     /// # Errors
     /// The addresses are empty, or the messenger was shut down; the message comes back.
-    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
-    pub fn send_to(&self, kind: EntityType, to: &AddrVec, message: Message) -> Result<(), Message> {
+    pub fn send_to(&self, kind: EntityType, to: &AddrVec, message: Message) -> Result<(), Closed> {
         if to.0.is_empty() {
-            return Err(message);
+            return Err(message.into());
         }
         self.connect(kind, to).send(message)
     }

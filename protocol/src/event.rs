@@ -58,6 +58,17 @@ pub enum Event {
     Rejected(Error),
 }
 
+/// A message that was not sent: the session has ended, and it comes back as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended: the message was not sent")]
+pub struct Closed(pub Box<Message>);
+
+impl From<Message> for Closed {
+    fn from(message: Message) -> Self {
+        Self(Box::new(message))
+    }
+}
+
 /// A received message.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -87,7 +87,7 @@
 //! let (mut server, accepted) = Session::incoming(theirs, "127.0.0.1:40000".parse()?, Version::V2, now)?;
 //! let mut table = Messenger::new();
 //!
-//! client.send(Message { front: vec![42].into(), ..Message::default() }).map_err(|_| "closed")?;
+//! client.send(Message { front: vec![42].into(), ..Message::default() })?;
 //! loop {
 //!     let moved = carry((&mut client, link), (&mut server, accepted), now)
 //!         | carry((&mut server, accepted), (&mut client, link), now);
@@ -160,7 +160,7 @@ pub mod throttle;
 pub use cephwire_codec as codec;
 pub use connection::{Foreign, Version};
 pub use error::{Denied, Error, Incompatible, Stale, Violation};
-pub use event::{Action, Event, LinkId, Permits, Received, Stamps};
+pub use event::{Action, Closed, Event, LinkId, Permits, Received, Stamps};
 pub use facts::{Facts, Failure, Times};
 pub use local::{Local, Options, sorts_before};
 pub use loopback::Loopback;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cephwire_codec::{AddrVec, EntityName, Features, Message, priority};
 
-use crate::event::{Event, Permits, Received};
+use crate::event::{Closed, Event, Permits, Received};
 use crate::local::Local;
 
 /// The session of a messenger with itself: what is sent comes back as it is, in order, as if it had been received.
@@ -56,10 +56,9 @@ impl Loopback {
     ///
     /// # Errors
     /// Gives it back if the messenger has shut down.
-    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
-    pub fn send(&mut self, mut message: Message) -> Result<(), Message> {
+    pub fn send(&mut self, mut message: Message) -> Result<(), Closed> {
         if self.closed {
-            return Err(message);
+            return Err(message.into());
         }
         if message.header.priority == 0 {
             message.header.priority = priority::DEFAULT;

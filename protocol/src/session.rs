@@ -25,7 +25,7 @@ use cephwire_codec::{
 
 use crate::connection::{Connection, Version};
 use crate::error::{Error, Stale};
-use crate::event::{Action, Event, LinkId, Received};
+use crate::event::{Action, Closed, Event, LinkId, Received};
 use crate::facts::{Facts, Failure};
 use crate::inject::DelayQueue;
 use crate::local::Local;
@@ -321,10 +321,9 @@ impl Session {
     ///
     /// # Errors
     /// Gives it back if the session has ended.
-    #[expect(clippy::result_large_err, reason = "the message comes back as it was")]
-    pub fn send(&mut self, message: Message) -> Result<(), Message> {
+    pub fn send(&mut self, message: Message) -> Result<(), Closed> {
         if self.is_closed() {
-            return Err(message);
+            return Err(message.into());
         }
         if self.local.is_black_hole(self.kind) {
             return Ok(());

@@ -38,7 +38,7 @@ use crate::shutdown::{Life, Unsent};
 /// let messenger = Messenger::new(Setup::new(EntityName::new(EntityType::CLIENT, 4)))?;
 /// let monitor: AddrVec = "v2:127.0.0.1:3300/0".parse()?;
 /// let session = messenger.connect(EntityType::MON, &monitor);
-/// session.send(Message::default()).map_err(|_| "closed")?;
+/// session.send(Message::default())?;
 /// let unsent = messenger.shutdown(std::time::Duration::from_secs(5));
 /// assert!(unsent.is_empty());
 /// # Ok(())

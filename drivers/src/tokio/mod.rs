@@ -47,7 +47,7 @@ use crate::shutdown::Unsent;
 ///
 /// let client = Messenger::new(Setup::new(EntityName::new(EntityType::CLIENT, 7)))?;
 /// let session = client.connect(EntityType::OSD, &addrs);
-/// session.send(Message { front: vec![1, 2, 3].into(), ..Message::default() }).map_err(|_| "closed")?;
+/// session.send(Message { front: vec![1, 2, 3].into(), ..Message::default() })?;
 ///
 /// let message = loop {
 ///     if let Some(Notice::Message(_from, received)) = arriving.recv().await {

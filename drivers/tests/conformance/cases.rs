@@ -42,7 +42,7 @@ fn end_simply<D: Driver>(pair: Pair<D>) {
     assert!(!c2s.is_open());
     pair.server.end(Duration::ZERO);
     // Ceph takes it and drops it; here it comes back.
-    assert_eq!(c2s.send(ping()), Err(ping()));
+    assert_eq!(c2s.send(ping()), Err(ping().into()));
     assert!(!c2s.is_open());
 
     let own = pair.client.loopback();

@@ -232,9 +232,9 @@ fn simple<D: Driver>(version: Version) {
             (way == Way::Tcp, way == Way::Tcp)
         );
         c2s.mark_down();
-        assert_eq!(c2s.send(ping()), Err(ping()));
+        assert_eq!(c2s.send(ping()), Err(ping().into()));
         pair.saw.wait("the reader's end", |seen| seen.resets == 1);
-        assert_eq!((accepted.send(ping()), accepted.is_closed()), (Err(ping()), true));
+        assert_eq!((accepted.send(ping()), accepted.is_closed()), (Err(ping().into()), true));
         pair.teardown();
     }
 }

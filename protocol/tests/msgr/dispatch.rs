@@ -227,7 +227,7 @@ fn closed_sessions_take_nothing(version: Version) {
     let c2s = dial(&mut net, 1, 0);
     net.run(ms(100));
     net.conn_mut(c2s).session.close(false);
-    assert_eq!(net.conn_mut(c2s).session.send(ping()), Err(ping()));
+    assert_eq!(net.conn_mut(c2s).session.send(ping()), Err(ping().into()));
     net.conn_mut(c2s).session.close(true);
     // The first close voided what waits for dispatch; the second does nothing.
     let session = &mut net.conn_mut(c2s).session;
