@@ -89,8 +89,8 @@ pub(crate) struct Connection {
     /// Frames received, for the errors.
     frames: u64,
     pub(crate) claims: u32,
-    /// Not earlier than this, the handshake fails.
-    pub(crate) ready_by: Instant,
+    /// From then on, the handshake fails; nothing = never.
+    pub(crate) ready_by: Option<Instant>,
     pub(crate) last_active: Instant,
 }
 
@@ -152,7 +152,7 @@ impl Connection {
                 Wire::V2 { decoder: Box::new(decoder), encoder: Box::default() }
             }
         };
-        let ready_by = now + local.options.ready_timeout;
+        let ready_by = now.checked_add(local.options.ready_timeout);
         let (out, frames, claims, last_active) = (Chunks::new(), 0, 0, now);
         let mut this = Self {
             link,
@@ -344,7 +344,7 @@ impl Connection {
 
     /// v1: another session took this transport over; the client will connect once more.
     pub(crate) fn rewind(&mut self, local: &Local, answer: &Answer, now: Instant) -> Result<(), Error> {
-        self.ready_by = now + local.options.ready_timeout;
+        self.ready_by = now.checked_add(local.options.ready_timeout);
         self.claims = 0;
         self.answer(local, answer)?;
         if let Some(handshake) = &mut self.handshake {

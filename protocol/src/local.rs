@@ -21,7 +21,8 @@ use crate::random::Random;
 use crate::stats::Stats;
 use crate::throttle::Throttle;
 
-/// Times and limits; the defaults are Ceph's, named as its options.
+/// Times and limits; the defaults are Ceph's, named as its options. A time too long to be told, as `Duration::MAX` is,
+/// never comes.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// From dialing, or accepting, until open (`ms_connection_ready_timeout`; Ceph has none for accepting).

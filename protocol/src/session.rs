@@ -79,8 +79,8 @@ pub struct Session {
     last_keepalive_ack: Option<Timestamp>,
     seqs: Seqs,
     backoff: Duration,
-    /// When to dial again, or when the dial takes too long. Nothing if a command began the dial: the time is not known
-    /// yet.
+    /// When to dial again, or when the dial takes too long. Nothing if that is never, or not known yet: a command began
+    /// the dial, and no time was told since.
     wake: Option<Instant>,
     now: Instant,
     /// v1: a taken-over connection has not opened yet.
@@ -398,7 +398,7 @@ impl Session {
         match Connection::new(&self.local, link, facts, self.policy.clone(), now) {
             Ok(mut conn) => {
                 // The time to be ready runs from the dial on.
-                conn.ready_by = ready_by.unwrap_or(conn.ready_by);
+                conn.ready_by = ready_by.or(conn.ready_by);
                 self.state = State::Connecting;
                 self.conn = Some(conn);
             }
@@ -485,7 +485,7 @@ impl Session {
         self.stats.dials += 1;
         self.start_facts(now);
         self.dial = Some(link);
-        self.wake = now.map(|now| now + self.local.options.ready_timeout);
+        self.wake = now.and_then(|now| now.checked_add(self.local.options.ready_timeout));
         self.actions.push_back(Action::Dial { link, to: self.target, bind: None });
     }
 

@@ -92,10 +92,10 @@ impl Session {
         } else if self.backoff.is_zero() {
             options.initial_backoff
         } else {
-            (self.backoff * 2).min(options.max_backoff)
+            self.backoff.saturating_mul(2).min(options.max_backoff)
         };
         self.state = State::Backoff;
-        self.wake = Some(self.now + self.backoff);
+        self.wake = self.now.checked_add(self.backoff);
     }
 
     /// Lets go of the connection, and of a dial.

@@ -39,9 +39,10 @@ impl Session {
 
     /// The timer of the state.
     fn own_timer(&self) -> Option<(Instant, Timer)> {
-        let ready_by = self.conn.as_ref().map(|conn| conn.ready_by);
+        let ready_by = self.conn.as_ref().and_then(|conn| conn.ready_by);
         match self.state {
-            State::Dialing => Some((self.wake.unwrap_or(self.now), Timer::Connect)),
+            State::Dialing if self.is_dated() => self.wake.map(|at| (at, Timer::Connect)),
+            State::Dialing => Some((self.now, Timer::Connect)),
             State::Backoff => self.wake.map(|at| (at, Timer::Backoff)),
             State::Connecting => ready_by.map(|at| (at, Timer::Connect)),
             State::Accepting | State::Handled => ready_by.map(|at| (at, Timer::Accept)),
@@ -49,10 +50,16 @@ impl Session {
             State::Open if self.is_paused() => None,
             State::Open => {
                 let conn = self.conn.as_ref()?;
-                Some((conn.last_active + self.local.options.idle_timeout, Timer::Idle))
+                let at = conn.last_active.checked_add(self.local.options.idle_timeout)?;
+                Some((at, Timer::Idle))
             }
             State::Standby | State::Closed => None,
         }
+    }
+
+    /// Whether it is known when the dial began.
+    fn is_dated(&self) -> bool {
+        self.last.as_ref().is_some_and(|facts| facts.times.dialed.is_some())
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come (or not: then nothing happens).
@@ -65,9 +72,9 @@ impl Session {
         match timer {
             Timer::Backoff => self.start_dial(Some(now)),
             // A command began the dial, and commands know no time: it begins now.
-            Timer::Connect if self.state == State::Dialing && self.wake.is_none() => {
+            Timer::Connect if self.state == State::Dialing && !self.is_dated() => {
                 self.start_facts(Some(now));
-                self.wake = Some(now + self.local.options.ready_timeout);
+                self.wake = now.checked_add(self.local.options.ready_timeout);
             }
             Timer::Connect if self.state == State::Dialing => {
                 self.fault(Error::Dial(std::io::ErrorKind::TimedOut));

@@ -12,6 +12,7 @@
 mod counters;
 #[cfg(feature = "serde")]
 mod dump;
+mod forever;
 mod injected;
 mod memory;
 mod pair;

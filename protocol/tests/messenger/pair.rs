@@ -90,7 +90,8 @@ impl Pair {
         client.handle_dialed(now, link, Ok(())).unwrap();
         let from = ([127, 0, 0, 1], 5000).into();
         let (server, accepted) = Session::incoming(Arc::clone(&server_local), from, version, now).unwrap();
-        assert_eq!(server.poll_timer().map(|(_, timer)| timer), Some(Timer::Accept));
+        let ready_by = now.checked_add(server_local.options.ready_timeout);
+        assert_eq!(server.poll_timer(), ready_by.map(|at| (at, Timer::Accept)));
         let mut pair = Self {
             now,
             client,
