@@ -29,7 +29,8 @@ use cephwire_protocol::{Policy, Version};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
-use sim::{Note, Op, Setup, World};
+use sim::ledger::Note;
+use sim::{Op, Setup, World};
 
 /// What was asked for: of each node the priorities of its messages, in order.
 #[derive(Clone, Debug)]

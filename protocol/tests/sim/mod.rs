@@ -15,7 +15,7 @@
 )]
 
 mod drive;
-mod ledger;
+pub(crate) mod ledger;
 mod net;
 mod random;
 mod settle;
@@ -33,8 +33,8 @@ use cephwire_protocol::throttle::Throttle;
 use cephwire_protocol::{LinkId, Local, Messenger, Options, Policies, Policy, Received, Session, Version};
 
 use drive::REPLY;
+pub(crate) use ledger::Ledger;
 use ledger::{Id, SessionId};
-pub(crate) use ledger::{Ledger, Note};
 use net::{Happening, Net};
 pub(crate) use random::Random;
 
