@@ -48,6 +48,14 @@ pub enum Error {
     /// The server told this side to wait for its own connection.
     #[error("told to wait for the peer's own connection")]
     Waiting,
+    /// The addresses that the peer claims are those of a session with somebody else.
+    #[error("claims the session of {owner}, and is {found}")]
+    Usurper {
+        /// Whose session it is.
+        owner: String,
+        /// Who the peer is.
+        found: String,
+    },
     /// The cipher's nonces are used up.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

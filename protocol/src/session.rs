@@ -23,6 +23,7 @@ use cephwire_codec::{
     AddrType, AddrVec, Chunks, EntityAddr, EntityName, EntityType, Features, Message, Side, Timestamp,
 };
 
+use crate::auth::Entity;
 use crate::connection::{Connection, Version};
 use crate::error::{Error, Stale};
 use crate::event::{Action, Closed, Event, LinkId, Received};
@@ -61,6 +62,8 @@ pub struct Session {
     target: EntityAddr,
     kind: EntityType,
     gid: i64,
+    /// The peer as authentication had it, the last time that it said so.
+    entity: Option<Entity>,
     /// The peer's features and the effective ones, as the last introduction had them.
     peer_features: Features,
     peer_required: Features,
@@ -193,6 +196,7 @@ impl Session {
             target: EntityAddr::default(),
             kind: EntityType::default(),
             gid: -1,
+            entity: None,
             peer_features: Features(0),
             peer_required: Features(0),
             features: Features(0),

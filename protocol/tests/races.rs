@@ -169,12 +169,12 @@ fn clients() {
 
 #[test]
 fn client_and_peer() {
-    explore("client and peer", CLIENT, PEER, [[442, 718], [263, 411]], [[20906, 31266], [58298, 17826]]);
+    explore("client and peer", CLIENT, PEER, [[442, 718], [263, 411]], [[20906, 31266], [58298, 16965]]);
 }
 
 #[test]
 fn peer_and_client() {
-    explore("peer and client", PEER, CLIENT, [[433, 720], [263, 411]], [[18945, 31995], [50437, 18841]]);
+    explore("peer and client", PEER, CLIENT, [[433, 720], [263, 411]], [[18945, 31995], [50437, 15613]]);
 }
 
 #[test]
@@ -201,17 +201,17 @@ fn reusing_peer_and_client() {
 
 #[test]
 fn peers() {
-    explore("peers", PEER, PEER, [[171, 297], [223, 339]], [[31423, 27085], [71916, 14496]]);
+    explore("peers", PEER, PEER, [[171, 297], [223, 339]], [[31423, 27085], [71916, 12668]]);
 }
 
 #[test]
 fn peer_and_reusing_peer() {
-    explore("peer and reusing peer", PEER, REUSE, [[171, 297], [223, 339]], [[16499, 27085], [8826, 13181]]);
+    explore("peer and reusing peer", PEER, REUSE, [[171, 297], [223, 339]], [[16499, 27085], [8826, 11881]]);
 }
 
 #[test]
 fn reusing_peer_and_peer() {
-    explore("reusing peer and peer", REUSE, PEER, [[171, 297], [223, 339]], [[16925, 27085], [8766, 12278]]);
+    explore("reusing peer and peer", REUSE, PEER, [[171, 297], [223, 339]], [[16925, 27085], [8766, 12078]]);
 }
 
 #[test]

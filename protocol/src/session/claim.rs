@@ -155,6 +155,9 @@ impl Session {
         if facts.peer.num != -1 {
             self.gid = facts.peer.num;
         }
+        if let Some(entity) = &facts.authenticated {
+            self.entity = Some(entity.clone());
+        }
         if self.version == Version::V2 && facts.peer_features.is_empty() {
             facts.peer_features = self.peer_features;
             facts.peer_required = self.peer_required;
@@ -177,13 +180,25 @@ impl Session {
         }
         self.key = conn.facts.addrs.clone();
         self.target = redial_target(&conn.facts.addrs, self.version, conn.facts.socket);
-        // In v2, whoever wants an earlier session is told that there is none.
-        if self.policy.is_anonymous() && !matches!(claim, Claim::Resume { .. }) {
-            return self.open_claim(&claim);
+        if self.policy.is_anonymous() {
+            return match claim {
+                // There is none to resume, whatever the table has under the addresses. (Ceph looks, and may take a
+                // session over that is another's.)
+                Claim::Resume { .. } => self.reply(Reply::Reset { full: true }),
+                _ => self.open_claim(&claim),
+            };
         }
         self.claim = Some(claim);
         self.actions.push_back(Action::Arriving(self.key.clone()));
         Ok(())
+    }
+
+    /// Accepting: the claim is not granted.
+    pub(super) fn reply(&mut self, reply: Reply) -> Result<(), Error> {
+        match &mut self.conn {
+            Some(conn) => conn.answer(&self.local, &Answer::Reply(reply)),
+            None => Ok(()),
+        }
     }
 
     /// Accepting: the claim is granted.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cephwire_codec::{AddrType, AddrVec, EntityAddr};
+use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityType};
 
 use super::{Session, State};
 use crate::connection::{Connection, Version};
@@ -47,6 +47,9 @@ impl Session {
         now: Instant,
     ) -> Result<Placement, Error> {
         let occupied = existing.is_some();
+        if let Some(existing) = existing.as_deref().filter(|existing| !existing.is_closed()) {
+            self.check_owner(existing)?;
+        }
         if let Some(other) = existing.take_if(|existing| existing.version != self.version) {
             // A session of the other version is marked down.
             other.finish(None, false);
@@ -78,11 +81,9 @@ impl Session {
                 Ok(Placement::Displace)
             }
             Verdict::Answer(reply) => {
-                if let (Some(existing), Reply::Reset { full }, &Claim::Resume { global_seq, .. }) =
-                    (existing, reply, claim)
-                {
+                if let (Some(existing), Reply::Reset { .. }) = (existing, reply) {
                     existing.now = now;
-                    existing.answers_reset(global_seq, full);
+                    existing.answers_reset(claim);
                 }
                 self.answer(reply)
             }
@@ -115,15 +116,43 @@ impl Session {
         }
     }
 
-    /// The peer, which wants to resume this session by attempt `global_seq` of its, is told to begin anew. It says
-    /// CLIENT_IDENT next, and until that is here two other connections must not open.
-    fn answers_reset(&mut self, global_seq: u64, full: bool) {
+    /// Whether the newcomer is the peer of that session, as far as both are known: addresses are only what it says.
+    /// (Ceph compares nothing.)
+    fn check_owner(&self, existing: &Self) -> Result<(), Error> {
+        let same_kind = self.kind == existing.kind;
+        let same_entity = match (&self.entity, &existing.entity) {
+            (Some(entity), Some(owner)) => entity == owner,
+            // Daemons have clients inside them, which have their names; no client has a daemon inside.
+            (Some(entity), None) => entity.kind == existing.kind || existing.kind == EntityType::CLIENT,
+            (None, _) => true,
+        };
+        if same_kind && same_entity {
+            return Ok(());
+        }
+        Err(Error::Usurper { owner: existing.in_words(), found: self.in_words() })
+    }
+
+    /// Who the peer is: what it says, and what was proven.
+    fn in_words(&self) -> String {
+        let kind = self.kind;
+        self.entity.as_ref().map_or_else(|| format!("a {kind}"), |entity| format!("a {kind}, {entity}"))
+    }
+
+    /// v2: the peer, which wants to resume this session, is told to begin anew. It says CLIENT_IDENT next, and until
+    /// that is here two other connections must not open.
+    fn answers_reset(&mut self, claim: &Claim) {
+        let Claim::Resume { client_cookie, global_seq, .. } = *claim else { return };
+        if self.policy.lossy {
+            // It has no name, and so was not meant.
+            return;
+        }
         // Its earlier attempts are dead: a peer makes one at a time. A CLIENT_IDENT of one of them that comes late is
         // stale (rule 3 there). Were it taken up, that would give up the connection on which the peer is answered; both
         // would find theirs dead, dial at once, and could miss each other so again and again. (Ceph remembers only the
         // global_seq of claims that it grants.)
         self.seqs.peer_global_seq = self.seqs.peer_global_seq.max(global_seq);
-        if !full && self.state == State::Connecting && self.seqs.server_cookie == 0 {
+        let meant = client_cookie != 0 && client_cookie == self.seqs.client_cookie;
+        if meant && self.state == State::Connecting && self.seqs.server_cookie == 0 {
             // Rule 5 of SESSION_RECONNECT: the peer is told that nothing came of this side's attempt. So nothing may:
             // with the answer still on its way, both would open, and the peer would send again what it then received.
             // (Ceph leaves it to chance.)
@@ -132,9 +161,7 @@ impl Session {
     }
 
     fn answer(&mut self, reply: Reply) -> Result<Placement, Error> {
-        if let Some(conn) = &mut self.conn {
-            conn.answer(&self.local, &Answer::Reply(reply))?;
-        }
+        self.reply(reply)?;
         // More may have arrived behind the claim.
         self.pump();
         Ok(if self.is_closed() { Placement::Dropped } else { Placement::Answered })
