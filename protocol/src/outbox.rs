@@ -10,20 +10,16 @@ use cephwire_codec::{Message, priority};
 /// The outgoing half of a session.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// What was sent before, with the numbers under which it was. It goes first: a message that went ahead of it would
+    /// take a number that one of these still bears.
+    requeued: VecDeque<(u64, Message)>,
     /// Highest priority first, and in each the oldest first.
-    queues: BTreeMap<u16, VecDeque<Queued>>,
+    queues: BTreeMap<u16, VecDeque<Message>>,
     /// Sent, not acknowledged; empty in lossy sessions.
     sent: VecDeque<(u64, Message)>,
     /// The number of the last message sent.
     out_seq: u64,
     queued_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Queued {
-    /// The number under which it was sent before; 0 if it never was.
-    seq: u64,
-    message: Message,
 }
 
 impl Outbox {
@@ -33,23 +29,28 @@ impl Outbox {
             message.header.priority = priority::DEFAULT;
         }
         self.queued_bytes += message.payload_len();
-        self.queues.entry(message.header.priority).or_default().push_back(Queued { seq: 0, message });
+        self.queues.entry(message.header.priority).or_default().push_back(message);
     }
 
     /// Takes the next message and numbers it. If `keep`, it stays here until it is acknowledged.
     pub fn pop(&mut self, keep: bool) -> Option<(u64, Message)> {
-        let mut queue = self.queues.last_entry()?;
-        let queued = queue.get_mut().pop_front();
-        if queue.get().is_empty() {
-            queue.remove();
-        }
-        let Queued { message, .. } = queued?;
+        let again = self.requeued.pop_front().map(|(_, message)| message);
+        let message = again.or_else(|| self.pop_new())?;
         self.queued_bytes = self.queued_bytes.saturating_sub(message.payload_len());
         self.out_seq = self.out_seq.wrapping_add(1);
         if keep {
             self.sent.push_back((self.out_seq, message.clone()));
         }
         Some((self.out_seq, message))
+    }
+
+    fn pop_new(&mut self) -> Option<Message> {
+        let mut queue = self.queues.last_entry()?;
+        let message = queue.get_mut().pop_front();
+        if queue.get().is_empty() {
+            queue.remove();
+        }
+        message
     }
 
     /// Everything up to `seq` was received. More than was sent is no error.
@@ -59,38 +60,27 @@ impl Outbox {
         }
     }
 
-    /// The connection is lost: what was not acknowledged goes to the front of priority 255, in order.
+    /// The connection is lost: what was not acknowledged is to be sent again, in order, ahead of anything else. (In Ceph
+    /// it goes to the front of priority 255, the highest that it uses, and a still higher one would overtake it.)
     pub fn requeue(&mut self) {
-        if self.sent.is_empty() {
-            return;
-        }
         self.out_seq = self.out_seq.wrapping_sub(self.sent.len() as u64);
-        let queue = self.queues.entry(priority::HIGHEST).or_default();
         while let Some((seq, message)) = self.sent.pop_back() {
             self.queued_bytes += message.payload_len();
-            queue.push_front(Queued { seq, message });
+            self.requeued.push_front((seq, message));
         }
     }
 
     /// The peer says that `seq` is the last it received: requeued messages up to it are not sent again, and
     /// numbering goes on accordingly.
     pub fn discard(&mut self, seq: u64) {
-        let Some(queue) = self.queues.get_mut(&priority::HIGHEST) else {
-            self.out_seq = seq;
-            return;
-        };
-        while let Some(front) = queue.front().filter(|front| front.seq != 0 && front.seq <= seq) {
-            self.queued_bytes = self.queued_bytes.saturating_sub(front.message.payload_len());
-            queue.pop_front();
+        while let Some((_, message)) = self.requeued.pop_front_if(|(sent, _)| *sent <= seq) {
+            self.queued_bytes = self.queued_bytes.saturating_sub(message.payload_len());
             self.out_seq = self.out_seq.wrapping_add(1);
         }
-        // New messages of that priority change nothing. (In Ceph they do: numbering goes on behind what was
-        // dropped, and a peer that has received more takes them for old ones.)
-        if queue.front().is_none_or(|front| front.seq == 0) {
+        // New messages change nothing. (In Ceph those of priority 255 do: numbering goes on behind what was dropped, and
+        // a peer that has received more takes them for old ones.)
+        if self.requeued.is_empty() {
             self.out_seq = seq;
-        }
-        if queue.is_empty() {
-            self.queues.remove(&priority::HIGHEST);
         }
     }
 
@@ -102,13 +92,13 @@ impl Outbox {
     /// Whether nothing waits to be sent. (What waits for an acknowledgement only is not looked at.)
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+        self.requeued.is_empty() && self.queues.is_empty()
     }
 
     /// How many messages wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queues.values().map(VecDeque::len).sum()
+        self.requeued.len() + self.queues.values().map(VecDeque::len).sum::<usize>()
     }
 
     /// Their payload in bytes.
@@ -198,5 +188,40 @@ mod tests {
         outbox.requeue();
         outbox.discard(0);
         assert_eq!(drain(&mut outbox), [(3, 3)]);
+    }
+
+    /// A message of a priority above 255 may be sent before one that waits to be sent again, but for its number: that
+    /// one must not be dropped when the other was received.
+    #[test]
+    fn what_waits_to_be_sent_again_goes_first() {
+        let mut outbox = Outbox::default();
+        (1..=2).for_each(|tid| outbox.push(message(tid, 64)));
+        drain(&mut outbox);
+        outbox.requeue();
+        outbox.push(message(3, 300));
+        assert_eq!((outbox.queued(), outbox.is_empty()), (3, false));
+        assert_eq!(outbox.pop(true).map(|(seq, message)| (seq, message.header.tid)), Some((1, 1)));
+        // The connection breaks once more, and the peer has received that one.
+        outbox.requeue();
+        outbox.discard(1);
+        assert_eq!(drain(&mut outbox), [(2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn queued_bytes_follow() {
+        let mut outbox = Outbox::default();
+        let long = Message { front: vec![0; 10].into(), ..message(1, 64) };
+        for _ in 0..3 {
+            outbox.push(long.clone());
+        }
+        outbox.pop(true);
+        outbox.pop(true);
+        assert_eq!((outbox.queued(), outbox.queued_bytes(), outbox.unacknowledged()), (1, 10, 2));
+        outbox.requeue();
+        assert_eq!((outbox.queued(), outbox.queued_bytes(), outbox.unacknowledged()), (3, 30, 0));
+        outbox.discard(1);
+        assert_eq!((outbox.queued(), outbox.queued_bytes()), (2, 20));
+        outbox.reset(0);
+        assert_eq!((outbox.queued(), outbox.queued_bytes(), outbox.is_empty()), (0, 0, true));
     }
 }
