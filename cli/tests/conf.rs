@@ -114,7 +114,10 @@ fn the_stronger_source_wins() {
         (config.cluster.as_str(), config.name.to_string().as_str()),
         ("cephwire-test", "client.admin")
     );
-    assert_eq!(config.monitors().unwrap()[0].to_string(), "[v2:127.0.0.1:3300/0,v1:127.0.0.1:6789/0]");
+    assert_eq!(
+        config.monitors().unwrap()[0].as_ref().unwrap().to_string(),
+        "[v2:127.0.0.1:3300/0,v1:127.0.0.1:6789/0]"
+    );
     assert_eq!(config.keyrings(), [PathBuf::from("file")]);
     let other = Arguments { cluster: Some("other".into()), ..none() };
     assert_eq!(log_file(load(other.clone(), None, &[])), "other");
@@ -159,7 +162,10 @@ fn ceph_args_are_read_as_ceph_reads_them() {
         "--mon-host 127.0.0.9:7000 --debug-ms=1 --no-mon-config -n osd.7 --ms_type async --log-early -x -k $id.key",
     );
     assert_eq!(config.name.to_string(), "osd.7");
-    assert_eq!(config.monitors().unwrap()[0].to_string(), "[v2:127.0.0.9:7000/0,v1:127.0.0.9:7000/0]");
+    assert_eq!(
+        config.monitors().unwrap()[0].as_ref().unwrap().to_string(),
+        "[v2:127.0.0.9:7000/0,v1:127.0.0.9:7000/0]"
+    );
     assert_eq!(config.value("debug_ms").as_deref(), Some("1"));
     assert_eq!(config.value("ms_type").as_deref(), Some("async"));
     assert_eq!(config.keyrings(), [PathBuf::from("7.key")]);

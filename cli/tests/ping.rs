@@ -6,6 +6,7 @@ mod peers;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Output, Stdio};
 
 use cephwire_codec::EntityType;
 use cephwire_codec::v2::method;
@@ -15,6 +16,9 @@ use peers::{Daemon, OldDaemon, cephwire, closed_port, command, objects, status};
 
 const HEALTH: &str =
     r#"{"health":{"status":"HEALTH_OK"},"mon_status":{"name":"a","state":"leader","quorum":[0]}}"#;
+
+/// A host that nobody can have (RFC 6761).
+const NOBODY: &str = "no-such-host.invalid";
 
 #[test]
 fn a_wrong_command_line_is_status_2() {
@@ -139,6 +143,71 @@ fn no_answer_is_status_1() {
     let output = cephwire(&["ping", &format!("v2:{}", closed_port())]);
     assert_eq!(status(&output), 1);
     assert!(String::from_utf8(output.stdout).unwrap().contains("refused"));
+}
+
+#[test]
+fn a_host_that_is_not_found_is_one_that_does_not_answer() {
+    let addr = format!("v2:{}", Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen());
+    let both = format!("{NOBODY},{addr}");
+    for arguments in
+        [&[NOBODY, addr.as_str()][..], &[addr.as_str(), NOBODY], &[both.as_str()], &["-m", both.as_str()]]
+    {
+        let output = cephwire(&[&["ping", "-f", "json"], arguments].concat());
+        let objects = objects(&output);
+        assert_eq!(status(&output), 1, "{objects:?}");
+        let failed: Vec<_> = objects.iter().filter(|object| object["error"].is_object()).collect();
+        assert!(
+            matches!(failed[..], [one] if one["address"] == NOBODY && one["error"]["cause"] == "name"),
+            "{objects:?}"
+        );
+        // The other is pinged all the same.
+        assert!(objects.iter().any(|object| object["summary"]["received"] == 1), "{objects:?}");
+    }
+    let output = cephwire(&["ping", NOBODY]);
+    assert_eq!(status(&output), 1);
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("no-such-host.invalid: name: "));
+    // What is no address at all is seen before anybody is pinged.
+    let output = cephwire(&["ping", &addr, "127.0.0.1:x"]);
+    assert_eq!((status(&output), output.stdout), (2, vec![]));
+}
+
+/// Closes its standard output before it can have written all of it.
+fn unread(arguments: &[&str]) -> Output {
+    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let alive = format!("v2:{}", Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen());
+    let dumb = format!("v2:{}", Daemon { keepalives: false, ..Daemon::new(EntityType::OSD) }.listen());
+    let dead = format!("v2:{}", closed_port());
+    for format in ["plain", "json"] {
+        // It does not go on for nobody: that would take days.
+        let many = ["ping", "-f", format, "-c", "1000000000", "-i", "0.001", &alive];
+        for (arguments, expected) in [
+            (&many[..], 0),
+            (&["ping", "-f", format, &alive], 0),
+            (&["ping", "-f", format, "-t", "0.5", &dumb], 1),
+            (&["ping", "-f", format, &dead], 1),
+        ] {
+            let output = unread(arguments);
+            assert_eq!(status(&output), expected, "{arguments:?}");
+            assert!(output.stderr.is_empty(), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let alive = format!("v2:{}", Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen());
+    for tool in ["ping", "probe"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(&[tool, &alive]).stdout(full).output().unwrap();
+        assert_eq!(status(&output), 1, "{tool}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("standard output"), "{tool}");
+    }
 }
 
 #[test]

@@ -54,8 +54,19 @@ fn nobody_there_is_status_3() {
     let (code, found) = probe(&format!("v2:{}", closed_port()), &[]);
     assert_eq!((code, cause(&found, 0)), (3, "refused"));
     assert_eq!(found["status"], 3);
+    // Nor is there anybody whose name is not found; the others are probed all the same.
+    let (code, found) = probe("no-such-host.invalid", &[]);
+    assert_eq!((code, cause(&found, 0)), (3, "name"));
+    assert_eq!((&found["address"], &found["status"]), (&json!("no-such-host.invalid"), &json!(3)));
+    let alive = format!("v2:{}", Daemon::new(EntityType::MON).listen());
+    let output = cephwire(&["probe", "-f", "json", &format!("no-such-host.invalid,{alive}")]);
+    let found = objects(&output);
+    assert_eq!(status(&output), 3, "{found:?}");
+    assert_eq!((cause(&found[0], 0), &found[1]["attempts"][0]["open"]), ("name", &json!(true)));
     let output = cephwire(&["probe", "no-such-host.invalid"]);
-    assert_eq!(status(&output), 3);
+    assert_eq!((status(&output), output.stderr), (3, vec![]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("failed       name: \"no-such-host.invalid\" cannot be resolved"), "{text}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use self::environment::Environment;
 use self::expand::Meaning;
 pub use self::file::{ConfFile, ParseError};
-pub use self::mon_host::{AddressError, PORT_V1, PORT_V2, Place, entities};
+pub use self::mon_host::{AddressError, PORT_V1, PORT_V2, Place, Unresolved, entities};
 pub use self::name::{Name, NameError};
 
 /// Where ceph.conf is looked for.
@@ -271,11 +271,11 @@ impl Config {
         self.raw(option).map(|value| self.expand(value))
     }
 
-    /// The monitors, each with its addresses.
+    /// The monitors, each with its addresses, if its host is found.
     ///
     /// # Errors
     /// Nobody says where they are, or what is said cannot be used.
-    pub fn monitors(&self) -> Result<Vec<AddrVec>, ConfigError> {
+    pub fn monitors(&self) -> Result<Vec<Result<AddrVec, Unresolved>>, ConfigError> {
         match self.value("mon_host").filter(|list| !list.trim().is_empty()) {
             Some(list) => Ok(entities(&list)?),
             None => Err(ConfigError::NoMonitors),

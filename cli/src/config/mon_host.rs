@@ -43,6 +43,15 @@ pub enum AddressError {
     Empty,
 }
 
+/// A part of a list whose host is not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// As it is written.
+    pub item: String,
+    /// Always [`AddressError::Name`].
+    pub error: AddressError,
+}
+
 /// An address as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -56,30 +65,38 @@ pub struct Place {
     pub nonce: u32,
 }
 
-/// The addresses of each entity in the list: names are resolved, ports and protocols completed.
+/// The addresses of each entity in the list: names are resolved, ports and protocols completed. One host that is not
+/// found does not hide the others.
 ///
 /// # Errors
-/// What is not written as an address, a host that is not found, or no address at all.
-pub fn entities(list: &str) -> Result<Vec<AddrVec>, AddressError> {
+/// What is not written as an address, or no address at all.
+pub fn entities(list: &str) -> Result<Vec<Result<AddrVec, Unresolved>>, AddressError> {
     let mut entities = Vec::new();
     for item in split(list) {
-        let inner = item.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        match inner.filter(|inner| inner.parse::<IpAddr>().is_err()) {
-            None => {
-                let place = Place::parse(item, AddrType::ANY)?;
-                entities.extend(place.resolve()?.into_iter().map(|addr| complete(&addr)));
+        match self::item(item) {
+            Ok(found) => entities.extend(found.into_iter().map(Ok)),
+            Err(error @ AddressError::Name { .. }) => {
+                entities.push(Err(Unresolved { item: item.to_owned(), error }));
             }
-            Some(inner) => {
-                let mut addrs = Vec::new();
-                for part in inner.split(',') {
-                    let place = Place::parse(part, AddrType::MSGR2)?;
-                    addrs.extend(place.resolve()?.iter().flat_map(|addr| complete(addr).0));
-                }
-                entities.push(AddrVec(addrs));
-            }
+            Err(error) => return Err(error),
         }
     }
     if entities.is_empty() { Err(AddressError::Empty) } else { Ok(entities) }
+}
+
+/// The entities of one item: several if its name has several addresses.
+fn item(item: &str) -> Result<Vec<AddrVec>, AddressError> {
+    let inner = item.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let Some(inner) = inner.filter(|inner| inner.parse::<IpAddr>().is_err()) else {
+        let place = Place::parse(item, AddrType::ANY)?;
+        return Ok(place.resolve()?.iter().map(complete).collect());
+    };
+    let mut addrs = Vec::new();
+    for part in inner.split(',') {
+        let place = Place::parse(part, AddrType::MSGR2)?;
+        addrs.extend(place.resolve()?.iter().flat_map(|addr| complete(addr).0));
+    }
+    Ok(vec![AddrVec(addrs)])
 }
 
 /// The items of a list with commas, semicolons or blanks in between; brackets hold together.
@@ -196,8 +213,12 @@ mod tests {
     use super::*;
 
     fn read(list: &str) -> Vec<String> {
+        let one = |one: &Result<AddrVec, Unresolved>| match one {
+            Ok(addrs) => addrs.to_string(),
+            Err(unresolved) => format!("{} {}", unresolved.item, unresolved.error),
+        };
         match entities(list) {
-            Ok(entities) => entities.iter().map(ToString::to_string).collect(),
+            Ok(entities) => entities.iter().map(one).collect(),
             Err(error) => vec![error.to_string()],
         }
     }
@@ -247,7 +268,8 @@ mod tests {
 
     #[test]
     fn names_are_resolved() {
-        let addrs = entities("localhost:6789").map(|entities| entities.into_iter().flat_map(|vec| vec.0));
+        let addrs =
+            entities("localhost:6789").map(|entities| entities.into_iter().flatten().flat_map(|vec| vec.0));
         let addrs: Vec<EntityAddr> = addrs.into_iter().flatten().collect();
         assert!(!addrs.is_empty());
         for addr in addrs {
@@ -256,6 +278,17 @@ mod tests {
         }
         // Ceph takes a name only without prefix, and not inside a vector.
         assert!(entities("[v2:localhost:3300,v1:localhost:6789]").is_ok_and(|found| found.len() == 1));
+    }
+
+    #[test]
+    #[expect(clippy::panic, reason = "tests")]
+    fn a_host_that_is_not_found_does_not_hide_the_others() {
+        let found =
+            read("1.2.3.4:3300,no-such-host.invalid:7 [v2:1.1.1.1,v1:no-such-host.invalid] v1:1.2.3.4");
+        let [first, second, third, last] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((first.as_str(), last.as_str()), ("v2:1.2.3.4:3300/0", "v1:1.2.3.4:6789/0"));
+        assert!(second.starts_with("no-such-host.invalid:7 \"no-such-host.invalid\" cannot"), "{second}");
+        assert!(third.starts_with("[v2:1.1.1.1,v1:no-such-host.invalid] "), "{third}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use cephwire_protocol::auth::Reason;
 use cephwire_protocol::{Denied, Error, Facts, Incompatible, Version};
 
 use super::{Target, version_name};
+use crate::config::Unresolved;
 
 /// "Permission denied", as answers carry it.
 const EACCES: i32 = -13;
@@ -29,7 +30,8 @@ pub(crate) struct Cause {
 }
 
 /// All names, with what they mean.
-pub(crate) const NAMES: [(&str, &str); 17] = [
+pub(crate) const NAMES: [(&str, &str); 18] = [
+    ("name", "the host's name cannot be resolved"),
     ("refused", "nobody listens at the port"),
     ("unreachable", "there is no way to the host"),
     ("tcp-timeout", "the host does not answer"),
@@ -56,7 +58,12 @@ impl Cause {
 
     /// Whether there was nobody to talk to.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self.name, "refused" | "unreachable" | "tcp-timeout")
+        matches!(self.name, "name" | "refused" | "unreachable" | "tcp-timeout")
+    }
+
+    /// There is no such host.
+    pub(crate) fn unresolved(unresolved: &Unresolved) -> Self {
+        Self::new("name", "DNS", unresolved.error.to_string())
     }
 
     /// The TCP connection could not be made.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::key_log::KeyLogFile;
 use super::show::ModeList;
-use crate::config::Config;
+use crate::config::{Config, Unresolved};
 
 /// Options of every command that connects.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Identity {
     /// Our key and tickets, if we have a key.
     pub(crate) wallet: Option<Arc<Wallet>>,
     /// Who gives out tickets.
-    pub(crate) monitors: Vec<AddrVec>,
+    pub(crate) monitors: Vec<Result<AddrVec, Unresolved>>,
     modes: Modes,
     /// For the nonce and the seed of each session.
     random: Arc<Mutex<Random>>,

@@ -12,6 +12,7 @@ pub(crate) mod cause;
 pub(crate) mod identity;
 pub(crate) mod key_log;
 pub(crate) mod look;
+pub(crate) mod output;
 pub(crate) mod payload;
 pub(crate) mod show;
 pub(crate) mod tickets;
@@ -20,6 +21,23 @@ use std::net::SocketAddr;
 
 use cephwire_codec::{AddrType, AddrVec, EntityAddr};
 use cephwire_protocol::Version;
+
+use crate::config::{self, Config, ConfigError, Unresolved};
+
+/// Whom a command is about: those of these addresses, or else the monitors.
+pub(crate) fn entities(
+    addrs: &[String],
+    config: &Config,
+) -> Result<Vec<Result<AddrVec, Unresolved>>, ConfigError> {
+    if addrs.is_empty() {
+        return config.monitors();
+    }
+    let mut entities = Vec::new();
+    for addr in addrs {
+        entities.extend(config::entities(addr)?);
+    }
+    Ok(entities)
+}
 
 /// One thing to try: an address and the protocol to speak there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

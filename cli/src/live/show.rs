@@ -12,9 +12,10 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 /// How a command prints what it found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
+    #[default]
     Plain,
     /// One JSON object per line
     Json,

@@ -32,14 +32,23 @@ pub(crate) fn fetch(identity: &Identity, kind: EntityType) -> Result<(), Cause> 
         return Err(Cause::new("denied", "ticket", text));
     }
     let mut last = Cause::new("denied", "ticket", format!("the monitors gave no ticket for a {kind}"));
-    for target in identity.monitors.iter().flat_map(|monitor| Target::of(monitor, None)) {
-        match from(&target, identity, wallet) {
-            Ok(()) if wallet.ticket(kind).is_some() => {
-                write_down(wallet);
-                return Ok(());
+    for monitor in &identity.monitors {
+        let targets = match monitor {
+            Ok(addrs) => Target::of(addrs, None),
+            Err(unresolved) => {
+                last = Cause::unresolved(unresolved);
+                continue;
             }
-            Ok(()) => {}
-            Err(cause) => last = cause,
+        };
+        for target in targets {
+            match from(&target, identity, wallet) {
+                Ok(()) if wallet.ticket(kind).is_some() => {
+                    write_down(wallet);
+                    return Ok(());
+                }
+                Ok(()) => {}
+                Err(cause) => last = cause,
+            }
         }
     }
     Err(Cause { text: format!("no ticket from the monitors: {}", last.text), ..last })

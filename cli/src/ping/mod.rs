@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anstream::AutoStream;
 use cephwire::blocking::Messenger;
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityType};
 use cephwire_protocol::Version;
@@ -23,13 +22,14 @@ use clap::ValueEnum;
 
 use self::exchange::{Answer, exchange};
 use self::report::{Report, Tally};
-use crate::config::{self, Config, ConfigError, Environment, Name};
+use crate::config::{self, Config, Environment, Name, Unresolved};
 use crate::live::call::Call;
 use crate::live::cause::Cause;
 use crate::live::identity::{self, Identity};
 use crate::live::look::Look;
+use crate::live::output::Output;
 use crate::live::show::Format;
-use crate::live::{Target, tickets};
+use crate::live::{self, Target, tickets};
 use crate::serve;
 
 /// Pings a monitor, or any other Ceph daemon.
@@ -82,13 +82,14 @@ enum Try {
     V2,
 }
 
+fn complain(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "cephwire: {error}");
+    ExitCode::from(status)
+}
+
 /// Pings, prints, and says how it went.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let complain = |error: &dyn std::fmt::Display, status: u8| {
-        let _ = writeln!(io::stderr(), "cephwire: {error}");
-        ExitCode::from(status)
-    };
     let config = Config::load(&arguments.config, arguments.conf.as_deref(), Environment::of_process());
     let config = match config {
         Ok(config) => config,
@@ -103,11 +104,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Ok(stand_in) => stand_in,
             Err(error) => return complain(&error, 1),
         };
-        let status = ping_all(&[stand_in.addrs()], true, arguments, &identity);
+        let status = ping_all(&[Ok(stand_in.addrs())], true, arguments, &identity);
         stand_in.shutdown(Duration::ZERO);
         return status;
     }
-    match entities(arguments, &config) {
+    match live::entities(&arguments.addrs, &config) {
         Ok(entities) => ping_all(&entities, false, arguments, &identity),
         Err(error) => complain(&error, 2),
     }
@@ -122,29 +123,32 @@ fn stand_in() -> io::Result<Messenger> {
     serve::serve(&name, &addr.into(), serve::Answer::Ack, &door, Arc::new(serve::Log::silent()))
 }
 
-fn ping_all(entities: &[AddrVec], stand_in: bool, arguments: &Arguments, identity: &Identity) -> ExitCode {
-    let mut out = AutoStream::auto(io::stdout());
+fn ping_all(
+    entities: &[Result<AddrVec, Unresolved>],
+    stand_in: bool,
+    arguments: &Arguments,
+    identity: &Identity,
+) -> ExitCode {
+    let mut out = Output::standard();
     let mut all_answered = true;
     for entity in entities {
         let mut report = Report::new(arguments.format, arguments.verbose, stand_in, &mut out);
-        match ping(entity, arguments, identity, &mut report) {
+        let answered = match entity {
+            Ok(entity) => ping(entity, arguments, identity, &mut report),
+            Err(unresolved) => {
+                report.failure(&unresolved.item, &Cause::unresolved(unresolved)).map(|()| false)
+            }
+        };
+        match answered {
             Ok(answered) => all_answered &= answered,
-            // Whoever read our output has seen enough.
-            Err(_) => return ExitCode::from(1),
+            Err(error) => return complain(&format_args!("standard output: {error}"), 1),
+        }
+        // Whoever read our output has seen enough.
+        if out.is_unread() {
+            break;
         }
     }
     ExitCode::from(u8::from(!all_answered))
-}
-
-fn entities(arguments: &Arguments, config: &Config) -> Result<Vec<AddrVec>, ConfigError> {
-    if arguments.addrs.is_empty() {
-        return config.monitors();
-    }
-    let mut entities = Vec::new();
-    for addr in &arguments.addrs {
-        entities.extend(config::entities(addr)?);
-    }
-    Ok(entities)
 }
 
 /// Pings one entity. Says whether all pings were answered; the error is standard output's.
@@ -187,9 +191,12 @@ fn ping(
                 break;
             }
         }
+        if report.is_unread() {
+            break;
+        }
     }
     report.tally(&target.addr, &tally)?;
-    Ok(tally.received == arguments.count)
+    Ok(tally.received == tally.sent)
 }
 
 /// Opens a session with whatever daemon is there.

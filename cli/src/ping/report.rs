@@ -1,5 +1,6 @@
 //! What is printed, and how?
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Answer;
 use super::exchange::What;
 use crate::live::cause::Cause;
+use crate::live::output::Output;
 use crate::live::show::{self, Format, Phases, revision_name};
 use crate::live::version_name;
 
@@ -24,7 +26,7 @@ pub(super) struct Report<'a> {
     verbose: bool,
     /// It is no daemon of any cluster, but our own.
     stand_in: bool,
-    out: &'a mut dyn Write,
+    out: &'a mut Output,
 }
 
 /// How it went in the end.
@@ -51,8 +53,13 @@ impl Tally {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(format: Format, verbose: bool, stand_in: bool, out: &'a mut dyn Write) -> Self {
+    pub(super) fn new(format: Format, verbose: bool, stand_in: bool, out: &'a mut Output) -> Self {
         Self { format, verbose, stand_in, out }
+    }
+
+    /// Nobody reads it any more.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.out.is_unread()
     }
 
     /// A session is open.
@@ -89,7 +96,7 @@ impl<'a> Report<'a> {
     }
 
     /// No session, or it broke.
-    pub(super) fn failure(&mut self, addr: &EntityAddr, cause: &Cause) -> io::Result<()> {
+    pub(super) fn failure(&mut self, addr: &dyn Display, cause: &Cause) -> io::Result<()> {
         if self.format != Format::Plain {
             let error = json!({ "cause": cause.name, "phase": cause.phase, "text": cause.text });
             return self.object(addr, json!({ "error": error }));
@@ -168,7 +175,7 @@ impl<'a> Report<'a> {
     }
 
     /// These fields, behind those that every object has.
-    fn object(&mut self, addr: &EntityAddr, fields: Value) -> io::Result<()> {
+    fn object(&mut self, addr: &dyn Display, fields: Value) -> io::Result<()> {
         let mut object = Map::new();
         object.insert("address".to_owned(), addr.to_string().into());
         if self.stand_in {

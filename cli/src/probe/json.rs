@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Finding;
 use super::attempt::Attempt;
+use crate::live::cause::Cause;
 use crate::live::show::{self, Phases};
 use crate::live::version_name;
 
@@ -19,12 +20,20 @@ pub(super) fn finding(finding: &Finding) -> Value {
             json!({ verb: check.word.name(), "found": check.found, "met": check.met })
         })
         .collect();
+    // Without an address there is no version either; the rest is as in every attempt that failed.
+    let unresolved = finding.cause.iter().map(|cause| {
+        json!({ "address": finding.addr, "version": null, "spoken": false, "open": false, "error": error(cause) })
+    });
     json!({
         "address": finding.addr,
         "status": finding.status,
         "checks": checks,
-        "attempts": finding.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "attempts": unresolved.chain(finding.attempts.iter().map(attempt)).collect::<Vec<_>>(),
     })
+}
+
+fn error(cause: &Cause) -> Value {
+    json!({ "cause": cause.name, "phase": cause.phase, "text": cause.text })
 }
 
 fn attempt(attempt: &Attempt) -> Value {
@@ -38,7 +47,7 @@ fn attempt(attempt: &Attempt) -> Value {
     put("spoken", attempt.is_spoken().into());
     put("open", attempt.is_open().into());
     if let Some(cause) = cause {
-        put("error", json!({ "cause": cause.name, "phase": cause.phase, "text": cause.text }));
+        put("error", error(cause));
     }
     if let Some(banner) = look.banner {
         let supported = show::msgr_features(banner.supported);

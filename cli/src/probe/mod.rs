@@ -12,17 +12,18 @@ mod plain;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anstream::AutoStream;
 use cephwire_codec::AddrVec;
 use cephwire_protocol::Version;
 use clap::ValueEnum;
 
 use self::attempt::Attempt;
 use self::audit::{Check, Word};
-use crate::config::{self, AddressError, Config, ConfigError, Environment};
+use crate::config::{self, Config, Environment, Unresolved};
+use crate::live::cause::Cause;
 use crate::live::identity::{self, Identity};
+use crate::live::output::Output;
 use crate::live::show::Format;
-use crate::live::{Target, cause};
+use crate::live::{self, Target, cause};
 
 /// Exit status: as required.
 const OK: u8 = 0;
@@ -93,6 +94,8 @@ fn words_and_causes() -> String {
 struct Finding {
     /// As it was written.
     addr: String,
+    /// Why there was nothing to try.
+    cause: Option<Cause>,
     attempts: Vec<Attempt>,
     checks: Vec<Check>,
     status: u8,
@@ -101,10 +104,11 @@ struct Finding {
 /// Probes, prints, and says how it went.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let usage = |error: &dyn std::fmt::Display| {
+    let complain = |error: &dyn std::fmt::Display, status: u8| {
         let _ = writeln!(io::stderr(), "cephwire: {error}");
-        ExitCode::from(USAGE)
+        ExitCode::from(status)
     };
+    let usage = |error: &dyn std::fmt::Display| complain(error, USAGE);
     let config = Config::load(&arguments.config, arguments.conf.as_deref(), Environment::of_process());
     let config = match config {
         Ok(config) => config,
@@ -115,44 +119,36 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut status = OK;
-    let mut out = AutoStream::auto(io::stdout());
-    let lists = if arguments.addrs.is_empty() {
-        vec![config.monitors()]
-    } else {
-        arguments.addrs.iter().map(|addr| Ok(config::entities(addr)?)).collect()
+    let mut out = Output::standard();
+    let entities = match live::entities(&arguments.addrs, &config) {
+        Ok(entities) => entities,
+        Err(error) => return usage(&error),
     };
-    for list in lists {
-        let entities = match list {
-            Ok(entities) => entities,
-            Err(error @ ConfigError::Address(AddressError::Name { .. })) => {
-                let _ = writeln!(io::stderr(), "cephwire: {error}");
-                status = UNREACHABLE;
-                continue;
-            }
-            Err(error) => return usage(&error),
+    for entity in entities {
+        let finding = probe(&entity, arguments, &identity);
+        status = status.max(finding.status);
+        let printed = match arguments.format {
+            Format::Plain => plain::finding(&finding, &mut out),
+            Format::Json | Format::JsonPretty => arguments.format.object(&json::finding(&finding), &mut out),
         };
-        for entity in entities {
-            let finding = probe(&entity, arguments, &identity);
-            status = status.max(finding.status);
-            let printed = match arguments.format {
-                Format::Plain => plain::finding(&finding, &mut out),
-                Format::Json | Format::JsonPretty => {
-                    arguments.format.object(&json::finding(&finding), &mut out)
-                }
-            };
-            if printed.and_then(|()| out.flush()).is_err() {
-                // Whoever read our output has seen enough.
-                return ExitCode::from(status);
-            }
+        if let Err(error) = printed.and_then(|()| out.flush()) {
+            return complain(&format_args!("standard output: {error}"), status.max(NOT));
+        }
+        // Whoever read our output has seen enough.
+        if out.is_unread() {
+            break;
         }
     }
     ExitCode::from(status)
 }
 
-fn probe(entity: &AddrVec, arguments: &Arguments, identity: &Identity) -> Finding {
+fn probe(entity: &Result<AddrVec, Unresolved>, arguments: &Arguments, identity: &Identity) -> Finding {
     let only = arguments.r#try.map(|only| if only == Try::V1 { Version::V1 } else { Version::V2 });
-    let attempts: Vec<_> =
-        Target::of(entity, only).into_iter().map(|target| Attempt::at(target, identity)).collect();
+    let (addr, targets, cause) = match entity {
+        Ok(addrs) => (addrs.to_string(), Target::of(addrs, only), None),
+        Err(unresolved) => (unresolved.item.clone(), vec![], Some(Cause::unresolved(unresolved))),
+    };
+    let attempts: Vec<_> = targets.into_iter().map(|target| Attempt::at(target, identity)).collect();
     let checks = audit::checks(&arguments.require, &arguments.refuse, &attempts);
     let reached = attempts.iter().any(|attempt| !attempt.is_unreachable());
     let spoken = attempts.iter().any(Attempt::is_spoken);
@@ -161,5 +157,5 @@ fn probe(entity: &AddrVec, arguments: &Arguments, identity: &Identity) -> Findin
         (true, false) => NOT,
         (true, true) => OK,
     };
-    Finding { addr: entity.to_string(), attempts, checks, status }
+    Finding { addr, cause, attempts, checks, status }
 }

@@ -9,6 +9,7 @@ use cephwire_protocol::Facts;
 
 use super::Finding;
 use super::attempt::Attempt;
+use crate::live::cause::Cause;
 use crate::live::show::{self, Phases};
 
 const TITLE: Style = Style::new().bold();
@@ -22,6 +23,10 @@ const INDENT: usize = 15;
 
 /// A paragraph for each version, then the requirements.
 pub(super) fn finding(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+    if let Some(cause) = &finding.cause {
+        writeln!(out, "{TITLE}{}{TITLE:#}", finding.addr)?;
+        failed(cause, out)?;
+    }
     // The features of the attempt before: mostly the same.
     let mut above = None;
     for attempt in &finding.attempts {
@@ -44,9 +49,7 @@ fn attempt(attempt: &Attempt, above: &mut Option<Features>, out: &mut impl Write
     let Attempt { target, look, facts, kind, methods, cause, .. } = attempt;
     writeln!(out, "{TITLE}{}{TITLE:#}", target.addr)?;
     if let Some(cause) = cause {
-        label(out, "failed")?;
-        write!(out, "{BAD}{}{BAD:#}: ", cause.name)?;
-        wrapped(out, cause.name.len() + 2, cause.text.split(' '))?;
+        failed(cause, out)?;
     }
     if let Some(banner) = look.banner {
         label(out, "banner")?;
@@ -107,6 +110,12 @@ fn attempt(attempt: &Attempt, above: &mut Option<Features>, out: &mut impl Write
         }
     }
     Ok(())
+}
+
+fn failed(cause: &Cause, out: &mut impl Write) -> io::Result<()> {
+    label(out, "failed")?;
+    write!(out, "{BAD}{}{BAD:#}: ", cause.name)?;
+    wrapped(out, cause.name.len() + 2, cause.text.split(' '))
 }
 
 fn negotiated(facts: &Facts) -> String {
