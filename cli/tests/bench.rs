@@ -160,15 +160,34 @@ fn the_ends_run_apart() -> Result<(), Box<dyn std::error::Error>> {
 #[test]
 fn mistakes_are_told() -> Result<(), Box<dyn std::error::Error>> {
     for wrong in [
-        ["--mode", "none"],
-        ["--size", "1X"],
-        ["--size", "99G"],
-        ["--depth", "0"],
-        ["--seconds", "0"],
-        ["--rounds", "0"],
+        "--mode none",
+        "--size 1X",
+        "--size 99G",
+        "--depth 0",
+        "--seconds 0",
+        "--rounds 0",
+        "--pin-client 9999",
+        "--pin-server 1023",
+        // What clap cannot see.
+        "--protocol v1 --mode crc",
+        "server v1:127.0.0.1:0 --mode crc",
+        "server v2:127.0.0.1:0 --mode crc",
+        "server v2:127.0.0.1:0 --mode crc -k /nowhere/keyring",
+        "server v2:127.0.0.1:0 --mode crc -k /proc/self/status",
+        "server v2:127.0.0.1:0 --pin 9999",
+        "client v1:127.0.0.1:1 --mode crc --key AQBJcQFrE0B0JxAAiMO4X+VNesu28My2SG2T0A==",
+        "client v2:127.0.0.1:1 --mode crc -c /dev/null -k /nowhere/keyring",
+        "client v2:127.0.0.1:1 --mode crc -c /nowhere/ceph.conf",
+        "client v2:127.0.0.1:1 --mode crc -c /dev/null --key nonsense",
+        "client v2:127.0.0.1:1 --mode crc -c /dev/null -n nobody",
+        "client v2:127.0.0.1:1 --pin 9999",
     ] {
-        let run = cephwire().arg("bench").args(wrong).output()?;
-        assert_eq!(run.status.code(), Some(2), "{wrong:?}");
+        let run = cephwire().arg("bench").args(wrong.split(' ')).env_remove("CEPH_ARGS").output()?;
+        assert_eq!(run.status.code(), Some(2), "{wrong:?}: {}", String::from_utf8_lossy(&run.stderr));
+        assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{wrong:?}");
     }
+    // What goes wrong afterwards is another thing: this port is nobody's to listen at (TEST-NET-1).
+    let run = cephwire().args(["bench", "server", "v2:192.0.2.1:7000"]).output()?;
+    assert_eq!(run.status.code(), Some(1));
     Ok(())
 }

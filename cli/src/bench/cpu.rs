@@ -44,3 +44,12 @@ pub(super) fn pin(core: Option<usize>) -> anyhow::Result<()> {
     cores.set(core);
     sched_setaffinity(None, &cores).with_context(|| format!("core {core}"))
 }
+
+/// Whether that would work; this thread itself stays free.
+///
+/// # Errors
+/// As [`pin`].
+pub(super) fn check(core: Option<usize>) -> anyhow::Result<()> {
+    let tried = std::thread::scope(|scope| scope.spawn(|| pin(core)).join());
+    tried.unwrap_or_else(|_| anyhow::bail!("core {core:?}: the thread has panicked"))
+}

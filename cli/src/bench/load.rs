@@ -156,6 +156,8 @@ pub(super) fn client(
     let (before, begin) = (cpu()?, Instant::now());
     asker.begin();
     asker.wait(plan.lasting(), |_| false);
+    // Where everything takes long, the first answer may come later than that.
+    asker.wait(PATIENCE, |_| asker.has_answers());
     let (operations, latency) = asker.results()?;
     let (took, after) = (begin.elapsed(), cpu()?);
     asker.stop(plan.connections, depth)?;
@@ -224,6 +226,10 @@ impl Asker {
         }
     }
 
+    fn has_answers(&self) -> bool {
+        self.connections.iter().any(|asked| lock(asked).operations > 0)
+    }
+
     fn results(&self) -> anyhow::Result<(u64, Histogram<u64>)> {
         let (mut operations, mut latency) = (0, Histogram::new_with_bounds(1, LONGEST, PRECISION)?);
         for asked in &self.connections {
@@ -277,12 +283,18 @@ impl Dispatcher for Asker {
         drop(received);
         let Some(asked) = self.connections.get((tid >> 32) as usize) else { return };
         let now = Instant::now();
-        {
+        let is_first = {
             let mut asked = lock(asked);
             let Some(since) = asked.since.get_mut((tid & u64::from(u32::MAX)) as usize) else { return };
             let took = now.duration_since(std::mem::replace(since, now));
             asked.operations += 1;
             asked.latency.saturating_record(took.as_nanos() as u64);
+            asked.operations == 1
+        };
+        if is_first {
+            // Not between a look at it and the wait.
+            drop(lock(&self.state));
+            self.changed.notify_all();
         }
         if self.over.load(Ordering::Relaxed) {
             lock(&self.state).returned += 1;
@@ -318,7 +330,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_millis(300);
-/// For the last answers.
+/// For the first answer that counts, and for the last ones.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Significant digits of latencies.
 const PRECISION: u8 = 3;

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cephwire::auth::Entity;
-use cephwire::codec::EntityAddr;
 use cephwire::codec::v2::mode;
+use cephwire::codec::{AddrType, EntityAddr};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -36,7 +36,7 @@ use self::raw::Exchange;
 use self::report::{Case, Report};
 use crate::config::{self, Config, Environment};
 use crate::live::identity;
-use crate::live::show::ModeList;
+use crate::live::show::{Format, ModeList};
 use crate::serve;
 
 /// Measures messages per second, latency and processor time.
@@ -175,17 +175,6 @@ enum Version {
     V2,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table
-    #[default]
-    Plain,
-    /// One JSON object
-    Json,
-    /// The same, to be read
-    JsonPretty,
-}
-
 /// The cores of both ends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pins {
@@ -199,19 +188,43 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let ran = match &arguments.end {
         None => compare(arguments),
         Some(End::Server { addr, common, pin, mode, keyring, until_eof, key_first }) => cpu::pin(*pin)
-            .and_then(|()| server_door(mode.as_ref(), keyring, *key_first))
+            .map_err(usage)
+            .and_then(|()| server_door(addr, mode.as_ref(), keyring, *key_first))
             .and_then(|door| answer(*common, *addr, &door, *until_eof)),
         Some(End::Client { addr, plan, common, pin, format, mode, conf, config }) => cpu::pin(*pin)
-            .and_then(|()| client_door(mode.as_ref(), conf.as_deref(), config))
+            .map_err(usage)
+            .and_then(|()| client_door(addr, mode.as_ref(), conf.as_deref(), config))
             .and_then(|door| ask(plan, *common, *addr, &door, *format)),
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "cephwire bench: {error:#}");
-            ExitCode::from(1)
+            let _ = writeln!(io::stderr(), "cephwire: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// The command line or the configuration is wrong: nothing was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct Usage(anyhow::Error);
+
+fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    Usage(error.into()).into()
+}
+
+/// In v1 there is one mode, and it has no name.
+fn with_modes(version: Version, modes: Option<&ModeList>) -> anyhow::Result<()> {
+    if version == Version::V1 && modes.is_some() {
+        return Err(usage(anyhow::anyhow!("--mode: v1 has no modes")));
+    }
+    Ok(())
+}
+
+/// The version that an end speaks at this address.
+fn version_at(addr: &EntityAddr) -> Version {
+    if addr.kind == AddrType::LEGACY { Version::V1 } else { Version::V2 }
 }
 
 /// Everything on loopback, with the baselines.
@@ -219,7 +232,8 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { plan, common, rounds, .. } = arguments;
     let pins = Pins { client: arguments.pin_client, server: arguments.pin_server };
     let version = common.protocol;
-    anyhow::ensure!(version == Version::V2 || arguments.mode.is_none(), "--mode: v1 has no modes");
+    with_modes(version, arguments.mode.as_ref())?;
+    cpu::check(pins.client).and_then(|()| cpu::check(pins.server)).map_err(usage)?;
     let key = ThrowAway::new()?;
     let server = EmbeddedServer::start(*common, pins, arguments.mode.as_ref().map(|modes| (modes, &key)))?;
     let doors: Vec<(Option<&'static str>, Door)> = match &arguments.mode {
@@ -329,26 +343,37 @@ impl Drop for EmbeddedServer {
 }
 
 /// Whom a server lets in.
-fn server_door(modes: Option<&ModeList>, keyring: &[PathBuf], key_first: bool) -> anyhow::Result<Door> {
+fn server_door(
+    addr: &EntityAddr,
+    modes: Option<&ModeList>,
+    keyring: &[PathBuf],
+    key_first: bool,
+) -> anyhow::Result<Door> {
+    with_modes(version_at(addr), modes)?;
     let Some(modes) = modes else { return Ok(Door::default()) };
     if key_first {
         return Ok(ThrowAway::learn(io::stdin().lock())?.server(modes)?);
     }
-    anyhow::ensure!(!keyring.is_empty(), "--mode wants the clients' keys: --keyring");
-    Ok(Door::of_server(serve::keys::read(keyring)?, modes)?)
+    if keyring.is_empty() {
+        return Err(usage(anyhow::anyhow!("--mode wants the clients' keys: --keyring")));
+    }
+    Ok(Door::of_server(serve::keys::read(keyring).map_err(usage)?, modes)?)
 }
 
 /// As whom a client comes.
 fn client_door(
+    addr: &EntityAddr,
     modes: Option<&ModeList>,
     conf: Option<&str>,
     arguments: &config::Arguments,
 ) -> anyhow::Result<Door> {
+    with_modes(version_at(addr), modes)?;
     let Some(modes) = modes else { return Ok(Door::default()) };
-    let config = Config::load(arguments, conf, Environment::of_process())?;
+    let config = Config::load(arguments, conf, Environment::of_process()).map_err(usage)?;
     let entity = Entity::new(config.name.kind, config.name.id.clone());
-    let key = identity::key(&config, &entity)?;
-    let key = key.with_context(|| format!("--mode wants a key, and there is none for {entity}"))?;
+    let key = identity::key(&config, &entity).map_err(usage)?;
+    let key = key.with_context(|| format!("--mode wants a key, and there is none for {entity}"));
+    let key = key.map_err(usage)?;
     Ok(Door::of_client(entity, key, modes)?)
 }
 

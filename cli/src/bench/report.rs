@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::Format;
 use super::meter::Outcome;
+use crate::live::output::Output;
+use crate::live::show::Format;
 
 /// One size and depth, measured a few times.
 #[derive(Debug, Default)]
@@ -80,14 +81,15 @@ impl Report {
     }
 
     pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
-        let mut out = anstream::stdout().lock();
-        let cases = || Value::from(self.cases.iter().map(Case::json).collect::<Vec<_>>());
+        let mut out = Output::standard();
         match format {
             Format::Plain => write!(out, "{}", self.table())?,
-            Format::Json => writeln!(out, "{}", json!({ "cases": cases() }))?,
-            Format::JsonPretty => writeln!(out, "{:#}", json!({ "cases": cases() }))?,
+            Format::Json | Format::JsonPretty => {
+                let cases: Vec<Value> = self.cases.iter().map(Case::json).collect();
+                format.object(&json!({ "cases": cases }), &mut out)?;
+            }
         }
-        Ok(())
+        Ok(out.flush()?)
     }
 
     /// One line for each case.
