@@ -77,6 +77,8 @@ fn a_wrong_command_line_is_status_2() {
         &["decode", "--only", "gossip"],
         &["decode", "--only", "message,gossip"],
         &["decode", "--port", "3300"],
+        // There are none without keys.
+        &["decode", "--show-secrets", "-fplain"],
     ] {
         let files: &[&Path] = if arguments.len() > 2 { &[&file] } else { &[] };
         let output = run(arguments, files);
@@ -395,6 +397,51 @@ fn secrets_are_shown_only_if_asked_for() {
         let output = text(&run(&arguments[..5], &[&file]).stdout);
         assert!(found.iter().chain(&given).all(|secret| !output.contains(secret)), "{format}");
     }
+}
+
+#[test]
+fn keyrings_come_one_by_one_or_as_a_list() {
+    let directory = tempfile("lists");
+    let file = capture(&format!("{SEALED}.pcap.gz"));
+    let whole = capture(&format!("{SEALED}.keyring"));
+    // Each entity in a file of its own.
+    let text = fs::read_to_string(&whole).unwrap();
+    let paths: Vec<String> = text
+        .split("\n[")
+        .enumerate()
+        .map(|(n, entity)| {
+            let path = directory.join(n.to_string());
+            let bracket = if n > 0 { "[" } else { "" };
+            fs::write(&path, format!("{bracket}{entity}\n")).unwrap();
+            path.to_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(paths.len() > 3);
+    let expected = run(&["decode", "-k", whole.to_str().unwrap()], &[&file]).stdout;
+    let list = paths.join(",");
+    assert_eq!(run(&["decode", "-k", &list], &[&file]).stdout, expected);
+    let mut repeated = vec!["decode"];
+    paths.iter().for_each(|path| repeated.extend(["-k", path.as_str()]));
+    assert_eq!(run(&repeated, &[&file]).stdout, expected);
+    let secrets = capture(&format!("{SEALED}.secrets"));
+    let twice = format!("{0},{0}", secrets.to_str().unwrap());
+    let once = run(&["decode", "--secrets", secrets.to_str().unwrap()], &[&file]);
+    assert_eq!(run(&["decode", "--secrets", &twice], &[&file]).stdout, once.stdout);
+    assert_eq!(status(&once), 0);
+}
+
+#[test]
+fn json_can_be_pretty() {
+    let missing = Path::new("/nowhere/capture");
+    let of = |format| run(&["decode", "-f", format], &[&capture(V1), missing]);
+    let (plain, pretty) = (of("json"), of("json-pretty"));
+    assert_eq!((status(&plain), status(&pretty)), (1, 1));
+    let read = |output: &Output| {
+        let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+        objects.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    assert_eq!(read(&plain), read(&pretty));
+    assert!(text(&pretty.stdout).starts_with("{\n  \"file\""));
 }
 
 #[test]

@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::ArgGroup;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use zeroize::Zeroizing;
@@ -47,6 +47,7 @@ use self::output::Output;
 pub use self::record::{Protocol, Record, What, Why};
 pub use self::summary::Summary;
 use crate::capture::{CaptureError, Streams};
+use crate::live::show::Format;
 
 /// Files shorter than this are decoded before a progress bar would be seen.
 const PROGRESS_FROM: u64 = 32 << 20;
@@ -69,7 +70,8 @@ const HELP_WIDTH: usize = 78;
 /// Decodes captures of Ceph traffic: one line per frame.
 ///
 /// Reads pcap and pcapng, gzipped or not. Messenger v1 and v2 are found by their
-/// banners, whatever the port. The last line sums up.
+/// banners, whatever the port. The lines are in the style of Ceph's log at
+/// debug_ms = 1; the last one sums up.
 ///
 /// With the keys of clients and daemons (--keyring), or with what peers wrote down
 /// (--secrets), connections in secure mode are decrypted, signatures are verified,
@@ -81,6 +83,7 @@ const HELP_WIDTH: usize = 78;
 /// 1 if something is wrong, 2 if the command line is.
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment, after_long_help = long_help())]
+#[command(group = ArgGroup::new("keys").args(["keyring", "secrets"]).multiple(true))]
 pub struct Arguments {
     /// Captures, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -88,14 +91,14 @@ pub struct Arguments {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Plain)]
     format: Format,
-    /// Keys of entities, as Ceph keeps them; may be repeated
-    #[arg(short, long, value_name = "FILE")]
+    /// Files with keys of entities, as Ceph keeps them, with commas in between; may be repeated
+    #[arg(short, long, value_name = "FILES", value_delimiter = ',')]
     keyring: Vec<PathBuf>,
-    /// Secrets of connections, tickets and services; may be repeated
-    #[arg(long, value_name = "FILE")]
+    /// Files with secrets of connections, tickets and services, in the same way
+    #[arg(long, value_name = "FILES", value_delimiter = ',')]
     secrets: Vec<PathBuf>,
-    /// Print the secrets that are found: session keys, connection secrets
-    #[arg(long)]
+    /// Print the secrets that are found (with --keyring or --secrets): session keys, connection secrets
+    #[arg(long, requires = "keys")]
     show_secrets: bool,
     /// Print only these frames, with commas in between; all are counted
     #[arg(
@@ -106,15 +109,6 @@ pub struct Arguments {
         value_parser = PossibleValuesParser::new(record::names())
     )]
     only: Vec<String>,
-}
-
-/// How records are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Lines in the style of Ceph's logs at `debug_ms = 1`
-    Plain,
-    /// One JSON object per line
-    Json,
 }
 
 /// What is too long for the summary.

@@ -7,7 +7,8 @@ use anstream::AutoStream;
 
 use super::record::Record;
 use super::summary::Summary;
-use super::{Format, json, plain};
+use super::{json, plain};
+use crate::live::show::Format;
 
 /// Standard output, in colour if it is a terminal.
 pub(super) struct Output {
@@ -30,7 +31,7 @@ impl Output {
         }
         match self.format {
             Format::Plain => plain::record(record, &mut self.out),
-            Format::Json => self.object(&json::record(file, record)),
+            Format::Json | Format::JsonPretty => self.object(&json::record(file, record)),
         }
     }
 
@@ -43,7 +44,9 @@ impl Output {
                 let _ = writeln!(io::stderr(), "cephwire: {file}: {error}");
                 Ok(())
             }
-            Format::Json => self.object(&serde_json::json!({ "file": file, "error": error })),
+            Format::Json | Format::JsonPretty => {
+                self.object(&serde_json::json!({ "file": file, "error": error }))
+            }
         }
     }
 
@@ -51,13 +54,12 @@ impl Output {
     pub(super) fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         match self.format {
             Format::Plain => plain::summary(summary, &mut self.out)?,
-            Format::Json => self.object(&summary.to_json())?,
+            Format::Json | Format::JsonPretty => self.object(&summary.to_json())?,
         }
         self.out.flush()
     }
 
     fn object(&mut self, object: &serde_json::Value) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, object)?;
-        self.out.write_all(b"\n")
+        self.format.object(object, &mut self.out)
     }
 }
