@@ -2,7 +2,7 @@
 //!
 //! The scenarios of `src/test/msgr/test_msgr.cc`, each on each driver with each version of the protocol: sessions that
 //! live and die ([`cases`]), connections that cross or break at a certain step ([`races`]), dispatchers that mark down
-//! ([`markdown`]), and random work under injected faults ([`synthetic`]). And those of its event loop and its network
+//! ([`markdown`]) or have several messages in hand ([`concurrent`]), and random work under injected faults ([`synthetic`]). And those of its event loop and its network
 //! stack, as far as they concern a driver ([`stack`]).
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -43,6 +43,8 @@ macro_rules! matrix {
 
 #[path = "conformance/cases.rs"]
 mod cases;
+#[path = "conformance/concurrent.rs"]
+mod concurrent;
 #[path = "conformance/markdown.rs"]
 mod markdown;
 #[path = "conformance/plain.rs"]

@@ -207,14 +207,18 @@ fn stateless<D: Driver>(version: Version) {
     let c2s = pair.c2s();
     pair.round_trip(&c2s);
     assert_fresh(&c2s);
+    let first = pair.last_accepted();
     c2s.mark_down();
     assert!(!c2s.is_open());
 
     let c2s = pair.c2s();
     pair.round_trip(&c2s);
-    assert_eq!(count(&c2s), 1);
+    assert_fresh(&c2s);
     let server = pair.last_accepted();
+    assert_ne!(server, first);
     assert_fresh(&server);
+    pair.saw.wait("the old one is reset", |seen| seen.resets == 1);
+    assert!(first.is_closed());
 
     server.mark_down();
     c2s.keepalive();
