@@ -395,7 +395,8 @@ impl Decoder {
             return wrong("flags", 26, Flaw::NotCompressible);
         }
         if tag != Tag::Message && preamble.num_segments > 1 {
-            // Ceph would take the last one as the payload; no peer sends such a frame.
+            // Ceph takes the last one as the payload. No peer sends such a frame; and nobody would read what comes before,
+            // of which a stranger could announce three times as much again.
             return wrong(
                 "num_segments",
                 1,

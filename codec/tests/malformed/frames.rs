@@ -79,6 +79,14 @@ fn preambles_are_checked() {
             ("tag 0", in_preamble(&ping, 0, &[0]), ("preamble", "tag", 0, found(0))),
             ("tag 23", in_preamble(&ping, 0, &[23]), ("preamble", "tag", 0, found(23))),
             ("tag 99", in_preamble(&ping, 0, &[99]), ("preamble", "tag", 0, found(99))),
+            // On purpose unlike Ceph, which accepts these and takes the last segment for the payload (conformance §4.1):
+            // what comes before it nobody would read, no peer sends it, and a stranger could announce four times as
+            // much.
+            (
+                "control frame of 2 segments",
+                in_preamble(&ping, 1, &[2, 8, 0, 0, 0, 8, 0, 8, 0, 0, 0, 8, 0]),
+                ("KEEPALIVE2", "num_segments", 1, Flaw::Value { expected: 1, found: 2 }),
+            ),
             (
                 "control frame of 4 segments",
                 altered(0, &[18]),
