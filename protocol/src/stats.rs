@@ -1,6 +1,12 @@
 //! How much has happened?
 //!
-//! Names as Ceph's counters ("AsyncMessenger::Worker-N", messenger spec §12) where there are such.
+//! Names as Ceph's counters ("AsyncMessenger::Worker-N", messenger spec §12) where there are such. Those of times are
+//! not here:
+//! * `msgr_send_messages_queue_lat`, from queueing to sending: [`Session::send`](crate::Session::send) is not told the
+//!   time. It would have to be, and to be kept with each message, on the hot path.
+//! * `msgr_handle_ack_lat`, what an acknowledgement takes to process: within one call of a session time stands still.
+//! * `msgr_running_total_time`, `_send_time`, `_recv_time`, `_fast_dispatch_time`, how long Ceph's workers were busy
+//!   with what: threads and tasks are the driver's, and the system counts for them.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
