@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use cephwire_protocol::codec::v1::{Connect, ConnectReply, Frame, MessageFrame, Tag};
 use cephwire_protocol::codec::{
-    Chunks, EntityAddr, EntityName, EntityType, Features, Flags, MessageType, Timestamp,
+    Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Message, MessageType, Payload, Timestamp,
 };
 use cephwire_protocol::{Policies, Policy};
 use script::{Host, Setup, V1, addr, message};
@@ -431,6 +431,25 @@ fn rows_28_and_29_odd_parts_and_offsets() {
     script.send(&Frame::Message(parts()));
     assert_eq!(script.expect(), Frame::Ack(1));
     assert_eq!(told(&host, session), ["open Server", "message 9"]);
+}
+
+#[test]
+fn row_29_all_zero() {
+    // No part at all; then parts of zeros only, whose crcs are 0 too.
+    for (lens, sums) in [([0; 3], 0), ([3, 1, 4097], 3 + 1 + 4097)] {
+        let host = reuse();
+        let (mut script, session) = opened(&host, LARGER, claim(1, 0));
+        let [front, middle, data] = lens.map(|len| Payload::from(vec![0; len]));
+        let mut message = Message { front, middle, data, ..message(9) };
+        message.header.data_off = 0x7ff;
+        let bytes = bytes_of(&mut script, &MessageFrame { seq: 1, message, ..MessageFrame::default() });
+        assert_eq!(bytes.len(), 1 + 53 + sums + 21);
+        // The parts, and their crcs.
+        assert_eq!(bytes[54..54 + sums + 12], vec![0; sums + 12]);
+        script.send_bytes(&bytes);
+        assert_eq!(script.expect(), Frame::Ack(1));
+        assert_eq!(told(&host, session), ["open Server", "message 9"]);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use cephwire_protocol::Options;
 use cephwire_protocol::codec::v2::{
     AuthBadMethod, AuthRequest, Banner, Frame, Method, Revision, method, mode,
 };
-use cephwire_protocol::codec::{EntityType, MsgrFeatures, Side};
+use cephwire_protocol::codec::{EntityType, MessageType, MsgrFeatures, Side};
 use script::auth::{Lines, Stepwise, sign};
 use script::v2::{SIGNATURE, auth_done, auth_request, banner, frames, hello, ident, message_frame, name};
 use script::{Host, Script, Setup, V2};
@@ -368,6 +368,25 @@ fn malformed_frames() {
             assert!(error.starts_with(&format!("{phase}: ")), "{phase}, {what}: {error}");
         }
     }
+}
+
+/// Conformance §4.1, "MESSAGE of unknown type, with header compat above the receiver's version": Ceph decodes in the
+/// messenger, and hangs up. Here messages are opaque, and the application decides. (A header segment of wrong length no
+/// decoder takes; see the codec.)
+#[test]
+fn types_and_versions_are_the_applications_business() {
+    let (host, mut peer) = begin(Setup::default());
+    peer.enter();
+    peer.open(ident(7, 10));
+    host.events(0);
+    for (seq, kind, compat_version) in [(1, 9999, 0), (2, 70, u16::MAX)] {
+        let Frame::Message(mut frame) = message_frame(seq, 0, seq) else { panic!() };
+        frame.message.header.kind = MessageType(kind);
+        frame.message.header.compat_version = compat_version;
+        peer.send(&Frame::Message(frame));
+        assert_eq!(peer.expect(), Frame::Ack(seq));
+    }
+    assert_eq!(host.told(0), ["message 1", "message 2"]);
 }
 
 /// An end of file tells in which state it came.

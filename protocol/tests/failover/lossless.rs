@@ -1,5 +1,7 @@
 //! A lossless client and a stateful server: does a session go on, whatever breaks, with no op lost or doubled?
 
+use std::time::Duration;
+
 use cephwire_protocol::Policy;
 use cephwire_protocol::Version::{self, V1, V2};
 
@@ -16,7 +18,7 @@ fn server(version: Version) -> Cast {
 }
 
 /// Both send an op while Test connects.
-fn connect(version: Version, plan: &[Break], expected: Outcome) {
+fn connect(version: Version, plan: &[Break], expected: Outcome) -> Rig {
     let mut rig = Rig::new(&client(version), plan);
     rig.send_bidirectional();
     rig.connect_peer();
@@ -24,6 +26,7 @@ fn connect(version: Version, plan: &[Break], expected: Outcome) {
     rig.expect(&[expected]);
     assert_eq!(rig.lost(), 0);
     assert_eq!(rig.peer_remote_resets, 0);
+    rig
 }
 
 /// Both send an op while Peer connects.
@@ -108,13 +111,22 @@ fn connected_fault_2() {
     }
 }
 
-/// `test_v2_lossless_reconnect_fault`.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
+
+/// `test_v2_lossless_reconnect_fault`. The first reconnect comes at once, the second after a pause. In v1, if the SEQ was
+/// lost, the server is one connect_seq ahead: RETRY_SESSION says so.
 #[test]
 fn reconnect_fault() {
     let first = fault(write(Tag::Message));
-    let plans = [write(Tag::Reconnect), read(Tag::ReconnectOk)].map(|second| vec![first, fault(second)]);
-    for version in [V2, V1] {
-        each(&plans, |plan| connect(version, plan, established().c(3, 1, 2, 2)));
+    for (second, v1_retries) in [(write(Tag::Reconnect), 0), (read(Tag::ReconnectOk), 1)] {
+        for (version, retries) in [(V2, 0), (V1, v1_retries)] {
+            each(&[vec![first, fault(second)]], |plan| {
+                let rig = connect(version, plan, established().c(3, 1, 2, 2));
+                let pauses: Vec<_> = rig.dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                assert!(pauses[0] < INITIAL_BACKOFF && pauses[1] >= INITIAL_BACKOFF, "{pauses:?}");
+                assert_eq!(rig.hits(read(Tag::RetrySession)), retries);
+            });
+        }
     }
 }
 

@@ -76,7 +76,8 @@ fn connect_lose() {
     }
 }
 
-/// `test_v2_racing_reconnect_win`. In v1 it does not depend on the addresses: both are tried.
+/// `test_v2_racing_reconnect_win`. In v1 it does not depend on the addresses: both are tried. Test comes from standby
+/// with connect_seq 1, is told RETRY_SESSION, comes back with a higher one and wins.
 #[test]
 fn reconnect_win() {
     for (version, peer_wins) in [(V2, false), (V1, false), (V1, true)] {
@@ -94,11 +95,15 @@ fn reconnect_win() {
             rig.wait_results(2);
             rig.expect(&[established().c(1, 0, 1, 1).a(1, 1, 0, 1), closed().a(1, ANY, ANY, 0)]);
             assert_eq!(rig.lost(), 0);
+            if version == V1 {
+                assert_eq!((rig.hits(read(Tag::RetrySession)), rig.hits(write(Tag::RetrySession))), (1, 0));
+            }
         });
     }
 }
 
-/// `test_v2_racing_reconnect_lose`. In v1 it does not depend on the addresses: both are tried.
+/// `test_v2_racing_reconnect_lose`. In v1 it does not depend on the addresses: both are tried. Peer comes from standby
+/// with connect_seq 1, is told RETRY_SESSION, and takes Test's place when it comes back.
 #[test]
 fn reconnect_lose() {
     for (version, peer_wins) in [(V2, true), (V1, true), (V1, false)] {
@@ -116,6 +121,9 @@ fn reconnect_lose() {
             rig.wait_results(2);
             rig.expect(&[established().c(2, ANY, ANY, 1).a(0, 0, 0, 1), replaced().a(1, 0, 1, 0)]);
             assert_eq!(rig.lost(), 0);
+            if version == V1 {
+                assert_eq!((rig.hits(read(Tag::RetrySession)), rig.hits(write(Tag::RetrySession))), (0, 1));
+            }
         });
     }
 }

@@ -18,6 +18,7 @@ fn points(version: Version) -> Vec<Point> {
         Tag::ServerIdent,
         Tag::Reconnect,
         Tag::ReconnectOk,
+        Tag::RetrySession,
         Tag::Refusal,
         Tag::Message,
         Tag::Ack,

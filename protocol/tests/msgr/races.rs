@@ -5,7 +5,7 @@
 
 use crate::fixture::{CLIENT, Id, Net, Plain, SERVER, ms, ping, seeded_pair, step};
 use cephwire_protocol::codec::Message;
-use cephwire_protocol::{Policy, Version};
+use cephwire_protocol::{Error, Policy, Version};
 
 const SEEDS: u64 = 100;
 
@@ -164,8 +164,9 @@ fn missing_server_ident_v1_lossless(seed: u64) {
     net.wait_until("the client's message", |net| net.app.got_new[SERVER]);
     net.run(ms(5000));
     assert_eq!(net.app.got_remote_reset, [true, false]);
-    assert!(net.is_open(c2s) && net.is_open(accepted));
-    assert_eq!((net.count(c2s), net.count(accepted)), (0, 1));
+    net.assert_peer(c2s);
+    net.assert_fresh(accepted);
+    assert!(net.is_open(c2s) && net.count(c2s) == 0);
     assert_eq!(net.app.last_accept_con, Some(accepted));
     net.teardown();
 }
@@ -178,6 +179,7 @@ fn missing_server_ident_2(version: Version, seed: u64) {
     net.run(ms(1000));
     net.assert_fresh(c2s);
     assert!(net.is_open(accepted));
+    net.assert_peer(accepted);
     assert_eq!(net.count(accepted), 0);
     assert_eq!(tids(&net, SERVER), []);
     net.teardown();
@@ -218,6 +220,7 @@ fn reconnect(version: Version, seed: u64) {
     net.fail(c2s);
     net.send(c2s, numbered(3));
     net.wait(accepted, step::READY);
+    net.assert_peer(accepted);
     let steps = [step::RECONNECT, step::RECONNECT_OK];
     assert_eq!(steps.map(|step| net.passed(accepted, step, version)), [0, 1]);
     assert_eq!(steps.map(|step| net.passed(c2s, step, version)), [1, 0]);
@@ -230,17 +233,24 @@ fn reconnect(version: Version, seed: u64) {
     net.teardown();
 }
 
-/// `ReconnectRaceTest`.
+/// `ReconnectRaceTest`. With v2 the steps are as in Ceph. With v1 a client that had nothing under way comes with a lower
+/// connect_seq than the server, and is told so; if it had, the two are equal, and the server wins.
 fn reconnect_race(version: Version, seed: u64) {
-    for server_first in [false, true] {
+    for (server_first, client_has_some) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut net = seeded_pair(seed, version, Policy::lossless_peer(), Policy::lossless_peer(), true);
         let (c2s, accepted) = interrupted(&mut net);
         net.breakpoint(CLIENT, step::RECONNECT);
         net.breakpoint(SERVER, step::RECONNECT);
+        if client_has_some {
+            net.send(c2s, numbered(3));
+        }
         net.fail(c2s);
-        net.send(c2s, numbered(3));
+        if !client_has_some {
+            net.send(c2s, numbered(3));
+        }
         net.wait(c2s, step::RECONNECT);
         net.wait(accepted, step::RECONNECT);
+        let connect_seqs = [accepted, c2s].map(|id| net.conn(id).session.facts().connect_seq);
         net.remove_breakpoint(CLIENT, step::RECONNECT);
         net.remove_breakpoint(SERVER, step::RECONNECT);
         net.breakpoint(SERVER, step::READY);
@@ -251,12 +261,20 @@ fn reconnect_race(version: Version, seed: u64) {
         net.wait(accepted, step::READY);
         let server = [step::RECONNECT, step::RECONNECT_OK].map(|step| net.passed(accepted, step, version));
         let client = [step::RECONNECT, step::RECONNECT_OK].map(|step| net.passed(c2s, step, version));
+        // The client's connections to come say so, not the one that is registered; and the server's.
+        let retries = [CLIENT, SERVER]
+            .map(|told| net.passed_by(|(node, _)| node == told, step::SESSION_RETRY, version));
         if version == Version::V2 {
-            // The client's connections to come say so, not the one that is registered.
-            let retries = net.passed_by(|(node, _)| node == CLIENT, step::SESSION_RETRY, version);
             assert!(matches!(server, [1 | 2, 0]), "{server:?}");
-            assert_eq!(client, [1, 1]);
-            assert_eq!(retries, usize::from(server[0] == 2));
+            assert_eq!((client, retries), ([1, 1], [usize::from(server[0] == 2), 0]));
+        } else {
+            assert_eq!(connect_seqs, [2, if client_has_some { 2 } else { 1 }]);
+            // The claim with the lower connect_seq comes first: its client comes back with a higher one, and wins.
+            let overtakes = !client_has_some && !server_first;
+            let ways = if overtakes { ([1, 1], [1, 0], [0, 1]) } else { ([1, 0], [1, 1], [0, 0]) };
+            assert_eq!((server, client, retries), ways);
+            let told_to_wait = net.errors.contains(&(c2s, Error::Waiting));
+            assert_eq!(told_to_wait, client_has_some && !server_first);
         }
         net.remove_breakpoint(SERVER, step::READY);
         net.release(accepted, step::READY);
@@ -264,6 +282,10 @@ fn reconnect_race(version: Version, seed: u64) {
         assert_eq!(tids(&net, CLIENT), [1, 2, 3]);
         assert_eq!(tids(&net, SERVER), [1, 2, 3]);
         assert!(net.is_open(c2s) && net.is_open(accepted));
+        assert_eq!(net.sockets(), 1);
+        for id in [c2s, accepted] {
+            net.assert_peer(id);
+        }
         nobody_was_reset(&net);
         net.teardown();
     }

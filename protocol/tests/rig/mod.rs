@@ -77,6 +77,8 @@ pub(crate) struct Rig {
     ops: Vec<Op>,
     /// Remote resets that Peer was told of.
     pub(crate) peer_remote_resets: u32,
+    /// When Test dialed, since the beginning.
+    pub(crate) dials: Vec<Duration>,
     trace: bool,
 }
 
@@ -122,6 +124,7 @@ impl Rig {
             replaced: HashSet::new(),
             ops: Vec::new(),
             peer_remote_resets: 0,
+            dials: Vec::new(),
             trace: std::env::var_os("CEPHWIRE_RIG_TRACE").is_some(),
         }
     }

@@ -247,6 +247,7 @@ impl Rig {
                 let mut failed = false;
                 if node == TEST {
                     self.outcomes[session].c[0] += 1;
+                    self.dials.push(self.now - self.start);
                     failed = self.intercept(link, session, CONNECTING) == Some(What::Fault);
                 }
                 self.at(self.now + LATENCY, Happening::Dialed { node, link, to, failed });

@@ -19,6 +19,8 @@ pub(crate) enum Tag {
     ServerIdent,
     Reconnect,
     ReconnectOk,
+    /// An answer to a claim: come again with a higher connect_seq.
+    RetrySession,
     /// Another answer to a claim.
     Refusal,
     Message,

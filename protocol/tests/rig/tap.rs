@@ -114,7 +114,9 @@ impl Tap {
                             _ => {
                                 client.expect(Expect::Connect);
                                 server.expect(Expect::Reply);
-                                pieces.push(piece(&mut bytes, Tag::Refusal));
+                                let retry = tag == v1::Tag::RetrySession;
+                                let tag = if retry { Tag::RetrySession } else { Tag::Refusal };
+                                pieces.push(piece(&mut bytes, tag));
                             }
                         },
                         v1::Frame::Seq(_) => {
@@ -153,10 +155,8 @@ fn tag_v2(frame: &v2::Frame) -> Tag {
         v2::Frame::ServerIdent(_) => Tag::ServerIdent,
         v2::Frame::SessionReconnect(_) => Tag::Reconnect,
         v2::Frame::SessionReconnectOk(_) => Tag::ReconnectOk,
-        v2::Frame::SessionReset { .. }
-        | v2::Frame::SessionRetry(_)
-        | v2::Frame::SessionRetryGlobal(_)
-        | v2::Frame::Wait => Tag::Refusal,
+        v2::Frame::SessionRetry(_) => Tag::RetrySession,
+        v2::Frame::SessionReset { .. } | v2::Frame::SessionRetryGlobal(_) | v2::Frame::Wait => Tag::Refusal,
         v2::Frame::Message(_) => Tag::Message,
         v2::Frame::Ack(_) => Tag::Ack,
         v2::Frame::Keepalive2(_) => Tag::Keepalive2,
