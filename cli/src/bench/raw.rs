@@ -68,7 +68,7 @@ pub(super) fn stream(block: usize, pins: Pins, lasting: Duration) -> anyhow::Res
         cpu::pin(pins.client)?;
         let data = vec![0x5a; block];
         let (begin, mut count) = (Instant::now(), 0);
-        while begin.elapsed() < lasting {
+        while count == 0 || begin.elapsed() < lasting {
             near.write_all(&data)?;
             count += 1;
         }
@@ -92,12 +92,6 @@ struct Side {
     until: Option<Duration>,
 }
 
-impl Side {
-    fn is_over(&self, begin: Instant) -> bool {
-        self.until.is_some_and(|until| begin.elapsed() >= until)
-    }
-}
-
 /// What an end counts and writes, however it moves its bytes.
 struct Count {
     side: Side,
@@ -114,6 +108,11 @@ impl Count {
     fn new(side: Side) -> Self {
         let most = (ROOM / side.give).clamp(1, BATCH);
         Self { side, out: vec![0x5a; side.give * most], most, have: 0, done: 0 }
+    }
+
+    /// The time is over, and there is something to say of it.
+    fn is_over(&self, begin: Instant) -> bool {
+        self.done > 0 && self.side.until.is_some_and(|until| begin.elapsed() >= until)
     }
 
     /// One that goes out before anything came.
@@ -146,7 +145,7 @@ fn blocking(mut stream: TcpStream, side: Side) -> anyhow::Result<(u64, Duration)
     for _ in 0..side.first {
         stream.write_all(count.one())?;
     }
-    while !side.is_over(begin) {
+    while !count.is_over(begin) {
         let len = stream.read(&mut room)?;
         if len == 0 {
             break;
@@ -167,7 +166,7 @@ async fn non_blocking(stream: TcpStream, side: Side) -> anyhow::Result<(u64, Dur
     for _ in 0..side.first {
         stream.write_all(count.one()).await?;
     }
-    while !side.is_over(begin) {
+    while !count.is_over(begin) {
         let len = stream.read(&mut room).await?;
         if len == 0 {
             break;
