@@ -5,9 +5,20 @@ use std::process::ExitCode;
 use cephwire_cli::{bench, decode, ping, probe, serve};
 use clap::{Parser, Subcommand};
 
+/// What the commands look at besides their arguments.
+const ENVIRONMENT: &str = "\
+Environment:
+  CEPH_CONF, CEPH_ARGS, CEPH_KEYRING
+      As Ceph's own tools read them; for ping, probe and bench client.
+  CEPHWIRE_KEY_LOG
+      A file to which ping, probe and serve append the secrets of their connections,
+      for decode --secrets.
+  NO_COLOR, CLICOLOR_FORCE
+      Never colours, always colours; without either, on terminals only.";
+
 /// Ceph's messenger protocols, on the wire.
 #[derive(Parser)]
-#[command(name = "cephwire", version, about)]
+#[command(name = "cephwire", version, about, after_long_help = ENVIRONMENT)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -89,6 +89,15 @@ fn a_wrong_command_line_is_status_2() {
 }
 
 #[test]
+fn help_names_the_environment() {
+    let help = text(&run(&["--help"], &[]).stdout);
+    for name in ["CEPH_CONF", "CEPH_ARGS", "CEPH_KEYRING", "CEPHWIRE_KEY_LOG", "NO_COLOR"] {
+        assert!(help.contains(name), "{name}: {help}");
+    }
+    assert!(text(&run(&["--version"], &[]).stdout).starts_with("cephwire 0."));
+}
+
+#[test]
 fn help_names_all_frames() {
     let output = run(&["decode", "--help"], &[]);
     assert_eq!(status(&output), 0);

@@ -146,6 +146,36 @@ fn no_answer_is_status_1() {
 }
 
 #[test]
+fn a_keyring_that_is_of_no_use_is_told() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_use");
+    fs::create_dir_all(&directory).unwrap();
+    let (missing, others, directory) =
+        (directory.join("missing"), directory.join("others"), directory.as_path());
+    fs::write(&others, "[client.x]\n\tkey = AQBJcQFrE0B0JxAAiMO4X+VNesu28My2SG2T0A==\n").unwrap();
+    let addr = format!("v2:{}", Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen());
+    for (path, reason) in
+        [(&*missing, "No such file"), (directory, "directory"), (&*others, "no key of client.admin")]
+    {
+        let path = path.to_str().unwrap();
+        for tool in ["ping", "probe"] {
+            let output = cephwire(&[tool, &addr, "-k", path]);
+            assert_eq!((status(&output), output.stdout), (2, vec![]), "{tool} {path}");
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains(path) && error.contains(reason), "{error}");
+        }
+    }
+    // The first that can be read is taken, as in Ceph.
+    let list = format!("{},{}", missing.display(), others.display());
+    assert_eq!(status(&cephwire(&["ping", &addr, "-k", &list, "-n", "client.x"])), 0);
+    // Elsewhere it may be named for other clusters; what is there and cannot be read is worth a line.
+    for (path, lines) in [(&*missing, 0), (directory, 1), (&*others, 0)] {
+        let output = command(&["ping", &addr]).env("CEPH_KEYRING", path).output().unwrap();
+        let error = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!((status(&output), error.lines().count()), (0, lines), "{error}");
+    }
+}
+
+#[test]
 fn a_host_that_is_not_found_is_one_that_does_not_answer() {
     let addr = format!("v2:{}", Daemon { text: Some(HEALTH), ..Daemon::new(EntityType::MON) }.listen());
     let both = format!("{NOBODY},{addr}");
@@ -166,6 +196,9 @@ fn a_host_that_is_not_found_is_one_that_does_not_answer() {
     let output = cephwire(&["ping", NOBODY]);
     assert_eq!(status(&output), 1);
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("no-such-host.invalid: name: "));
+    // Who knows `ceph ping mon.a` is told what is wanted here.
+    let text = String::from_utf8(cephwire(&["ping", "mon.a"]).stdout).unwrap();
+    assert!(text.starts_with("mon.a: name: ") && text.contains("the address is wanted"), "{text}");
     // What is no address at all is seen before anybody is pinged.
     let output = cephwire(&["ping", &addr, "127.0.0.1:x"]);
     assert_eq!((status(&output), output.stdout), (2, vec![]));

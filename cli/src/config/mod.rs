@@ -142,6 +142,8 @@ pub struct Config {
     /// Options that were set by command line or environment, the stronger ones only.
     set: HashMap<String, Zeroizing<String>>,
     key: Option<Secret>,
+    /// The command line names keyrings.
+    keyring_asked: bool,
     /// Command line or `CEPH_ARGS` name a ceph.conf, a cluster or monitors.
     asked: bool,
     environment: Environment,
@@ -200,6 +202,7 @@ impl Config {
             file: ConfFile::default(),
             set,
             key: arguments.key.clone(),
+            keyring_asked: arguments.keyring.is_some(),
             asked,
             environment,
         };
@@ -301,6 +304,12 @@ impl Config {
     pub fn keyrings(&self) -> Vec<PathBuf> {
         let list = self.value("keyring").unwrap_or_default();
         words(&list).map(PathBuf::from).collect()
+    }
+
+    /// Whether the command line names them: who does so wants to hear if they are of no use.
+    #[must_use]
+    pub fn asks_for_a_keyring(&self) -> bool {
+        self.keyring_asked
     }
 
     fn raw(&self, option: &str) -> Option<&str> {

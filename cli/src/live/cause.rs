@@ -11,7 +11,7 @@ use cephwire_protocol::auth::Reason;
 use cephwire_protocol::{Denied, Error, Facts, Incompatible, Version};
 
 use super::{Target, version_name};
-use crate::config::Unresolved;
+use crate::config::{AddressError, Name, Unresolved};
 
 /// "Permission denied", as answers carry it.
 const EACCES: i32 = -13;
@@ -63,7 +63,14 @@ impl Cause {
 
     /// There is no such host.
     pub(crate) fn unresolved(unresolved: &Unresolved) -> Self {
-        Self::new("name", "DNS", unresolved.error.to_string())
+        let mut text = unresolved.error.to_string();
+        if let AddressError::Name { host, .. } = &unresolved.error
+            && host.parse::<Name>().is_ok()
+        {
+            // `ceph ping mon.a` asks the monitors where that is.
+            text.push_str("; of a daemon, the address is wanted: `ceph mon dump`, `ceph osd dump` tell it");
+        }
+        Self::new("name", "DNS", text)
     }
 
     /// The TCP connection could not be made.

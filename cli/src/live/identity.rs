@@ -1,6 +1,6 @@
 //! As whom do we speak, and what do we offer?
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -52,6 +52,12 @@ pub(crate) struct Identity {
 /// Why we cannot authenticate as we should.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
+    /// A keyring cannot be read.
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    /// We are not in the keyring.
+    #[error("{}: no key of {entity} is in it", path.display())]
+    Absent { path: PathBuf, entity: Entity },
     /// A keyring makes no sense.
     #[error("{}: {reason}", path.display())]
     Keyring { path: PathBuf, reason: Reason },
@@ -125,16 +131,37 @@ fn tickets() -> WalletOptions {
     WalletOptions { services: default.services | u32::from(EntityType::MDS.0), ..default }
 }
 
-/// Our key: the one that is given, else that of the first keyring which is there, if we are in it.
+/// Our key: the one that is given, else that of the first keyring which can be read, if we are in it. It is a mistake
+/// if the command line names keyrings and it is in none; without that, a keyring that is there and cannot be read is
+/// worth a line (mostly it is the administrator's).
 pub(crate) fn key(config: &Config, entity: &Entity) -> Result<Option<CryptoKey>, IdentityError> {
     if let Some(key) = config.key() {
         let failed = |reason| IdentityError::Key { entity: entity.clone(), reason };
         return key.reveal().parse().map(Some).map_err(failed);
     }
-    let text = |path: PathBuf| Some((Zeroizing::new(std::fs::read_to_string(&path).ok()?), path));
-    let Some((text, path)) = config.keyrings().into_iter().find_map(text) else { return Ok(None) };
-    let keyring = Keyring::parse(&text).map_err(|reason| IdentityError::Keyring { path, reason })?;
-    Ok(keyring.key(entity).cloned())
+    let asked = config.asks_for_a_keyring();
+    let mut unreadable = None;
+    for path in config.keyrings() {
+        match std::fs::read_to_string(&path).map(Zeroizing::new) {
+            Ok(text) => {
+                let keyring = Keyring::parse(&text)
+                    .map_err(|reason| IdentityError::Keyring { path: path.clone(), reason })?;
+                let key = keyring.key(entity).cloned();
+                let absent = || IdentityError::Absent { path, entity: entity.clone() };
+                return if asked { key.ok_or_else(absent).map(Some) } else { Ok(key) };
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !asked => {}
+            Err(error) => _ = unreadable.get_or_insert((path, error)),
+        }
+    }
+    match unreadable {
+        Some((path, error)) if asked => Err(IdentityError::File { path, error }),
+        Some((path, error)) => {
+            let _ = writeln!(io::stderr(), "cephwire: {}: {error}; going on without a key", path.display());
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
 fn methods(config: &Config) -> Result<Methods, IdentityError> {

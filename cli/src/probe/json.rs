@@ -22,7 +22,16 @@ pub(super) fn finding(finding: &Finding) -> Value {
         .collect();
     // Without an address there is no version either; the rest is as in every attempt that failed.
     let unresolved = finding.cause.iter().map(|cause| {
-        json!({ "address": finding.addr, "version": null, "spoken": false, "open": false, "error": error(cause) })
+        json!({
+            "address": finding.addr,
+            "version": null,
+            "spoken": false,
+            "open": false,
+            "error": error(cause),
+            "type": null,
+            "sees_us_as": null,
+            "methods": null,
+        })
     });
     json!({
         "address": finding.addr,
