@@ -134,6 +134,7 @@ fn the_stronger_source_wins() {
             matches!(&error, ConfigError::File { path, .. } if path.ends_with("missing.conf")),
             "{error}"
         );
+        assert!(std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>()));
     }
     let nobody = Config::load(&test(), None, Environment::of(&[("HOME", "/nowhere")])).unwrap();
     assert!(matches!(nobody.monitors(), Err(ConfigError::NoMonitors)));

@@ -243,7 +243,7 @@ impl Connection {
     fn next_frame(&mut self, room: &mut dyn FnMut(Announced) -> Option<Room>) -> Result<Progress, Error> {
         let phase = self.phase();
         let open = self.is_open();
-        let malformed = |error: Malformed| Error::Malformed { phase, error };
+        let malformed = |source: Malformed| Error::Malformed { phase, source };
         loop {
             match &mut self.wire {
                 Wire::V1 { decoder, signer, .. } => match decoder.next().map_err(malformed)? {

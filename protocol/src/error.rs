@@ -11,12 +11,12 @@ use cephwire_codec::{Exhausted, Features, Malformed, MsgrFeatures, Unencodable};
 #[non_exhaustive]
 pub enum Error {
     /// Bytes that no peer following the protocol sends.
-    #[error("{phase}: {error}")]
+    #[error("{phase}: {source}")]
     Malformed {
         /// What was going on.
         phase: &'static str,
         /// The place, and what is wrong there.
-        error: Malformed,
+        source: Malformed,
     },
     /// Well-formed, but not allowed at this moment.
     #[error(transparent)]

@@ -104,20 +104,20 @@ impl fmt::Debug for Secret {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A file cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {source}", path.display())]
     File {
         /// Which one.
         path: PathBuf,
         /// Why.
-        error: io::Error,
+        source: io::Error,
     },
     /// A ceph.conf makes no sense.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {source}", path.display())]
     Parse {
         /// Which one.
         path: PathBuf,
         /// Where, and what was expected.
-        error: ParseError,
+        source: ParseError,
     },
     /// The own name is not one.
     #[error(transparent)]
@@ -225,16 +225,16 @@ impl Config {
             match fs::read(&path).map(Zeroizing::new) {
                 Ok(text) => {
                     self.file = ConfFile::parse(&text)
-                        .map_err(|error| ConfigError::Parse { path: path.clone(), error })?;
+                        .map_err(|source| ConfigError::Parse { path: path.clone(), source })?;
                     self.path = Some(path);
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing = Some((path, error)),
-                Err(error) => return Err(ConfigError::File { path, error }),
+                Err(source) => return Err(ConfigError::File { path, source }),
             }
         }
         if let (Some(_), None, Some((path, error))) = (&wanted, &self.path, missing) {
-            return Err(ConfigError::File { path, error });
+            return Err(ConfigError::File { path, source: error });
         }
         if named_by_file {
             let file =
@@ -254,13 +254,13 @@ impl Config {
             Some(path) if path == "-" => {
                 let mut text = Zeroizing::new(String::new());
                 io::Read::read_to_string(&mut io::stdin(), &mut text)
-                    .map_err(|error| ConfigError::File { path: path.into(), error })?;
+                    .map_err(|source| ConfigError::File { path: path.into(), source })?;
                 Some(Secret::from(text.as_str()))
             }
             Some(path) => {
                 let text = fs::read_to_string(&path)
                     .map(Zeroizing::new)
-                    .map_err(|error| ConfigError::File { path: path.into(), error })?;
+                    .map_err(|source| ConfigError::File { path: path.into(), source })?;
                 Some(Secret::from(text.as_str()))
             }
             None => self.raw("key").filter(|key| !key.is_empty()).map(Secret::from),

@@ -5,7 +5,7 @@ use bytes::Buf;
 use cephwire_protocol::auth::Reason;
 use cephwire_protocol::auth::cephx::{KeyType, ServiceOptions, WalletOptions};
 use cephwire_protocol::codec::v2::{Frame, Revision, mode};
-use cephwire_protocol::codec::{Chunks, Features, Flags, Header, Message, MessageType, v1, v2};
+use cephwire_protocol::codec::{Chunks, Features, Flags, Header, Malformed, Message, MessageType, v1, v2};
 use cephwire_protocol::{Error, Version};
 
 use super::cluster::{Cluster, KINDS, client, reason};
@@ -169,7 +169,9 @@ fn v2_secure_frames() {
         bytes[70] ^= 1;
         bytes
     });
-    assert!(matches!(pair.acceptor.error, Some(Error::Malformed { .. })), "{:?}", pair.acceptor.error);
+    let error = pair.acceptor.error.as_ref().unwrap();
+    assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    assert!(std::error::Error::source(error).is_some_and(|source| source.is::<Malformed>()), "{error:?}");
     assert!(pair.acceptor.received.is_empty());
 }
 
