@@ -10,6 +10,7 @@
 
 mod pcapng;
 
+use std::fmt;
 use std::io::Read;
 use std::ops::Range;
 
@@ -49,6 +50,12 @@ pub struct CaptureFile<R: Read> {
     format: Format,
     /// The length of the record that was delivered last and is not consumed yet.
     delivered: usize,
+}
+
+impl<R: Read> fmt::Debug for CaptureFile<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureFile").field("bytes_read", &self.bytes_read()).finish_non_exhaustive()
+    }
 }
 
 enum Format {

@@ -25,6 +25,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io::Read;
 
 pub use self::error::CaptureError;
@@ -60,6 +61,12 @@ pub struct Streams<R: Read> {
     unsupported: Option<LinkType>,
     /// What is left to say after the last event; `None` before the end of the file.
     end: Option<Result<(), CaptureError>>,
+}
+
+impl<R: Read> fmt::Debug for Streams<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").field("counters", &self.counters()).finish_non_exhaustive()
+    }
 }
 
 impl<R: Read> Streams<R> {

@@ -124,7 +124,8 @@ pub struct Request<'a> {
     pub payload: &'a [u8],
 }
 
-/// What a server says to a payload.
+/// What a server says to a payload. Whoever passes it on must know all there is: there will be no other.
+#[derive(Debug)]
 pub enum Answer {
     /// One more step is needed.
     More(Bytes),

@@ -3,6 +3,8 @@
 //! The fixed IV and the missing integrity are this type's weakness (CVE-2025-30156); what is decrypted must
 //! therefore begin with the envelope's magic number.
 
+use std::fmt;
+
 use ::aes::Aes128;
 use ::aes::cipher::{Array, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use zeroize::Zeroizing;
@@ -14,6 +16,12 @@ pub const BLOCK: usize = 16;
 
 /// A key, expanded.
 pub struct Aes(Aes128);
+
+impl fmt::Debug for Aes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aes(..)")
+    }
+}
 
 impl Aes {
     /// Expands a secret.

@@ -5,6 +5,8 @@
 //! sealed = C │ H     C = AES-256-CBC-CTS(Ke, IV 0; 16 random bytes │ plain)     H = HMAC-SHA384(Ki; IV │ C), 24 bytes
 //! ```
 
+use std::fmt;
+
 use ::aes::Aes256;
 use ::aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use hmac::{Hmac, Mac};
@@ -22,6 +24,12 @@ pub const OVERHEAD: usize = CONFOUNDER + TAG;
 
 /// A secret, from which the keys of each usage are derived.
 pub struct Aes256k(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for Aes256k {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aes256k(..)")
+    }
+}
 
 impl Aes256k {
     /// Takes a secret.
