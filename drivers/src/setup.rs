@@ -50,7 +50,7 @@ impl Setup {
             seed: None,
             policies: Policies::default(),
             auth: None,
-            protocol: Options { limits, ..Options::default() },
+            protocol: Options::default().with(|options| options.limits = limits),
             net: Net::default(),
         }
     }

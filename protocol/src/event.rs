@@ -12,7 +12,8 @@ use crate::throttle::Permit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// What the driver shall do.
+/// What the driver shall do. A driver that did not know one of them would stand still: another one would be a breaking
+/// change, and is not hidden behind a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Connect to `to`; the outcome goes to [`Session::handle_dialed`](crate::Session::handle_dialed).

@@ -110,6 +110,14 @@
 //! # }
 //! ```
 //!
+//! # What may grow
+//!
+//! [`Options`], [`Facts`], [`Event`], [`Received`] and the errors are `non_exhaustive`. What is written as a literal is not:
+//! [`Policy`], [`Manner`], [`inject::Settings`], [`codec::Limits`], the options of [`auth::cephx`]. Those may get new fields
+//! all the same: end such literals with `..Default::default()`, or with the rest of a preset. [`auth::Peer`] and
+//! [`auth::Request`] are read by methods and written by their tests only, and may grow like that. [`Action`], [`Placement`]
+//! and [`auth::Answer`] will not: who matches them must know them all.
+//!
 //! # Words
 //!
 //! | in Ceph | here |

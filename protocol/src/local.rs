@@ -23,7 +23,15 @@ use crate::throttle::Throttle;
 
 /// Times and limits; the defaults are Ceph's, named as its options. A time too long to be told, as `Duration::MAX` is,
 /// never comes.
+///
+/// ```
+/// use std::time::Duration;
+/// use cephwire_protocol::Options;
+/// let hasty = Options::default().with(|options| options.ready_timeout = Duration::from_secs(1));
+/// assert_eq!(hasty.max_backoff, Duration::from_secs(15));
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// From dialing, or accepting, until open (`ms_connection_ready_timeout`; Ceph has none for accepting).
     pub ready_timeout: Duration,
@@ -47,7 +55,7 @@ pub struct Options {
     pub compression: Vec<Method>,
     /// The peers whose connections are compressed, if they want it too (`ms_osd_compress_mode`).
     pub compress_peers: Vec<EntityType>,
-    /// Shorter frames go plain (`ms_osd_compress_min_size`).
+    /// Frames of fewer bytes, all segments together, go plain (`ms_osd_compress_min_size`).
     pub compress_min_size: u32,
     /// Compresses secure connections too (`ms_compress_secure`): lengths then tell of contents.
     pub compress_secure: bool,
@@ -96,6 +104,15 @@ impl Default for Options {
             #[cfg(feature = "cephx")]
             key_log: None,
         }
+    }
+}
+
+impl Options {
+    /// These, but for what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 }
 

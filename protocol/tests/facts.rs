@@ -58,11 +58,10 @@ impl Server for Known {
 }
 
 fn setup() -> Setup {
-    let options = Options {
-        compression: vec![Method::SNAPPY],
-        compress_peers: vec![EntityType::OSD],
-        ..Options::default()
-    };
+    let options = Options::default().with(|options| {
+        options.compression = vec![Method::SNAPPY];
+        options.compress_peers = vec![EntityType::OSD];
+    });
     let auth = Arc::new(Known(Stepwise { steps: 0, secret: 0, ..Stepwise::default() }));
     Setup { options, auth, ..Setup::policy(Policy::lossless_client()) }
 }

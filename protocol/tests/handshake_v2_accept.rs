@@ -47,7 +47,7 @@ const STAGES: &[Stage] = &[
         (host, peer)
     }),
     ("COMPRESSION_ACCEPTING", &["COMPRESSION_REQUEST"], || {
-        let options = Options { compression: vec![Method::SNAPPY], ..Options::default() };
+        let options = Options::default().with(|options| options.compression = vec![Method::SNAPPY]);
         let (host, mut peer) = begin(Setup { options, ..Setup::default() });
         peer.send(&banner(3));
         peer.send(&hello(EntityType::OSD));
@@ -75,7 +75,7 @@ fn begin(setup: Setup) -> (Host, Script<V2>) {
 }
 
 fn with_auth(auth: Stepwise) -> Setup {
-    let options = Options { modes: vec![mode::SECURE, mode::CRC].into(), ..Options::default() };
+    let options = Options::default().with(|options| options.modes = vec![mode::SECURE, mode::CRC].into());
     Setup { auth: Arc::new(auth), options, ..Setup::default() }
 }
 

@@ -21,11 +21,10 @@ use script::{Dialect, Host, Script, Setup, V2};
 
 /// Wants to compress what goes to and comes from OSDs.
 fn setup(methods: &[Method]) -> Setup {
-    let options = Options {
-        compression: methods.to_vec(),
-        compress_peers: vec![EntityType::OSD],
-        ..Options::default()
-    };
+    let options = Options::default().with(|options| {
+        options.compression = methods.to_vec();
+        options.compress_peers = vec![EntityType::OSD];
+    });
     Setup { options, ..Setup::policy(Policy::lossless_client()) }
 }
 

@@ -33,7 +33,7 @@ fn lossless() -> Setup {
 }
 
 fn with_auth(auth: Stepwise) -> Setup {
-    let options = Options { modes: vec![mode::SECURE, mode::CRC].into(), ..Options::default() };
+    let options = Options::default().with(|options| options.modes = vec![mode::SECURE, mode::CRC].into());
     Setup { auth: Arc::new(auth), options, ..lossless() }
 }
 
@@ -63,7 +63,7 @@ const STAGES: &[Stage] = &[
         (host, peer)
     }),
     ("COMPRESSION_CONNECTING", &["COMPRESSION_DONE"], || {
-        let options = Options { compression: vec![Method::SNAPPY], ..Options::default() };
+        let options = Options::default().with(|options| options.compression = vec![Method::SNAPPY]);
         let (host, mut peer) = begin(Setup { options, ..lossless() });
         peer.send(&banner(3));
         peer.send(&hello(EntityType::OSD));
@@ -425,7 +425,7 @@ fn the_own_address() {
         (true, "v2:0.0.0.0:40000/0", "any:10.9.9.9:0/77"),
         (false, "v2:10.0.0.1:40000/0", ""),
     ] {
-        let options = Options { learn_addr: learn, ..Options::default() };
+        let options = Options::default().with(|options| options.learn_addr = learn);
         let host = Host::new(Setup { addrs: AddrVec::default(), nonce: 77, options, ..lossless() });
         for (round, seen) in [first, "v2:10.9.9.9:40000/0"].into_iter().enumerate() {
             host.dial(EntityType::OSD, PEER);

@@ -236,7 +236,7 @@ fn backoff() {
 /// §9: an idle connection is a fault after 900 s; whatever is read keeps it alive.
 #[test]
 fn idle() {
-    let options = Options { idle_timeout: Duration::from_secs(900), ..Options::default() };
+    let options = Options::default().with(|options| options.idle_timeout = Duration::from_secs(900));
     for (policy, expected) in [
         (Policy::stateless_registered_server(), After::Reset),
         (Policy::lossless_peer(), After::Standby),

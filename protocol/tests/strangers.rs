@@ -36,12 +36,12 @@ fn plain() -> Setup {
 }
 
 fn with_steps() -> Setup {
-    let options = Options { modes: vec![mode::CRC].into(), ..Options::default() };
+    let options = Options::default().with(|options| options.modes = vec![mode::CRC].into());
     Setup { auth: Arc::new(Stepwise::default()), options, ..Setup::default() }
 }
 
 fn with_compression() -> Setup {
-    let options = Options { compression: vec![Method::SNAPPY], ..Options::default() };
+    let options = Options::default().with(|options| options.compression = vec![Method::SNAPPY]);
     Setup { options, ..Setup::default() }
 }
 
@@ -348,7 +348,10 @@ fn memory_is_bounded_v1() {
 /// Who is known may send more: then `Options::limits` count.
 #[test]
 fn known_peers_have_limits_of_their_own() {
-    let options = Options { limits_before: limits(1000), limits: limits(300_000), ..Options::default() };
+    let options = Options::default().with(|options| {
+        options.limits_before = limits(1000);
+        options.limits = limits(300_000);
+    });
     let setup = || Setup {
         options: options.clone(),
         policies: Policies::all(Policy::lossless_peer()),

@@ -101,15 +101,14 @@ impl Identity {
 
     /// What a session needs to know of us: a client that does not listen, whose sessions end with their connection.
     pub(crate) fn local(&self) -> Arc<Local> {
-        let options = Options {
-            ready_timeout: self.timeout,
-            modes: self.modes.clone(),
-            revision_1: self.revision_1,
+        let options = Options::default().with(|options| {
+            options.ready_timeout = self.timeout;
+            options.modes = self.modes.clone();
+            options.revision_1 = self.revision_1;
             // To have the feature in the banner, so that the peer tells whether it would; nobody is asked to do it.
-            compression: vec![Method::SNAPPY, Method::ZLIB, Method::ZSTD, Method::LZ4],
-            key_log: KeyLogFile::of_environment(),
-            ..Options::default()
-        };
+            options.compression = vec![Method::SNAPPY, Method::ZLIB, Method::ZSTD, Method::LZ4];
+            options.key_log = KeyLogFile::of_environment();
+        });
         // A client is known by the number that came with its ticket.
         let number = self.wallet.as_ref().and_then(|wallet| wallet.global_id());
         let num = number.and_then(|number| self.entity.num(number)).unwrap_or(self.name.num);

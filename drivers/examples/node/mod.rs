@@ -59,7 +59,7 @@ impl Node {
     pub(crate) fn new(name: EntityName, addrs: AddrVec, seed: u64, policy: Policy) -> Self {
         let auth = Arc::new(AllowAll { name });
         // So little that reading pauses again and again, until the application has dropped what it got.
-        let options = Options { dispatch_throttle_bytes: 16 << 10, ..Options::default() };
+        let options = Options::default().with(|options| options.dispatch_throttle_bytes = 16 << 10);
         // A real one takes its nonce and its seed from the system.
         let local = Local::new(name, addrs, 1, seed, Policies::all(policy), auth, options);
         Self {

@@ -12,7 +12,7 @@ use crate::handshake::Answer;
 use crate::local::sorts_before;
 use crate::resume::{Claim, Existing, Newcomer, Reply, Verdict, judge};
 
-/// What became of a newcomer.
+/// What became of a newcomer. As with [`Action`](crate::Action), a driver must know them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// It is open, or will be when its reply is out: put it into the table.

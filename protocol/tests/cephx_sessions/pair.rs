@@ -37,7 +37,7 @@ impl Node {
     }
 
     fn local(&self, addrs: AddrVec, policy: Policy) -> Arc<Local> {
-        let options = Options { modes: self.modes.clone(), ..Options::default() };
+        let options = Options::default().with(|options| options.modes = self.modes.clone());
         let auth = Arc::clone(&self.auth);
         let local = Local::new(self.name, addrs, 1, 5, Policies::all(policy), auth, options);
         local.set_wall_clock(self.now);

@@ -9,13 +9,12 @@ use crate::pair::{BOTH, Pair, addr, local, message};
 
 #[test]
 fn times_that_cannot_be_told_never_come() {
-    let for_ever = Options {
-        ready_timeout: Duration::MAX,
-        idle_timeout: Duration::MAX,
-        initial_backoff: Duration::MAX,
-        max_backoff: Duration::MAX,
-        ..Options::default()
-    };
+    let for_ever = Options::default().with(|options| {
+        options.ready_timeout = Duration::MAX;
+        options.idle_timeout = Duration::MAX;
+        options.initial_backoff = Duration::MAX;
+        options.max_backoff = Duration::MAX;
+    });
     let name = EntityName::new(EntityType::CLIENT, 4);
     let start = Instant::now();
     for version in BOTH {
@@ -60,11 +59,10 @@ fn times_that_cannot_be_told_never_come() {
 /// The pause doubles until it is the longest, however long that is.
 #[test]
 fn pauses_double_without_overflow() {
-    let options = Options {
-        initial_backoff: Duration::from_secs(1 << 40),
-        max_backoff: Duration::MAX,
-        ..Options::default()
-    };
+    let options = Options::default().with(|options| {
+        options.initial_backoff = Duration::from_secs(1 << 40);
+        options.max_backoff = Duration::MAX;
+    });
     let (name, start) = (EntityName::new(EntityType::CLIENT, 4), Instant::now());
     let local = local(name, AddrVec::default(), Policy::lossless_client(), options);
     let mut session = Session::outgoing(local, EntityType::OSD, addr("v2:127.0.0.1:1/0").into(), start);

@@ -11,7 +11,7 @@ const PAGE: usize = 4096;
 
 fn pair(version: cephwire_protocol::Version) -> Pair {
     let limits = Limits { ahead: 4 << 20, ..Limits::default() };
-    let options = Options { limits, ..Options::default() };
+    let options = Options::default().with(|options| options.limits = limits);
     Pair::new(version, Policy::lossless_client(), Policy::stateful_server(), options)
 }
 

@@ -58,7 +58,7 @@ fn the_dispatch_throttle_is_returned_at_dispatch_the_others_at_the_end() {
     for version in BOTH {
         let bytes = Throttle::new(0);
         let policy = Policy::stateful_server().throttled(Some(Arc::clone(&bytes)), None);
-        let options = Options { dispatch_throttle_bytes: 100, ..Options::default() };
+        let options = Options::default().with(|options| options.dispatch_throttle_bytes = 100);
         let mut pair = Pair::new(version, Policy::lossless_client(), policy, options);
         for tid in 1..=2 {
             pair.send(tid, 60);
@@ -133,7 +133,7 @@ fn shared_throttles_wake_whoever_can_go_on() {
         let (messages, bytes) = (Throttle::new(1 + random(4)), Throttle::new(1 + random(3000)));
         let policy =
             Policy::stateful_server().throttled(Some(Arc::clone(&bytes)), Some(Arc::clone(&messages)));
-        let options = Options { dispatch_throttle_bytes: 1 + random(2000), ..Options::default() };
+        let options = Options::default().with(|options| options.dispatch_throttle_bytes = 1 + random(2000));
         let text = if version == Version::V1 { "v1:127.0.0.1:6800/2" } else { "v2:127.0.0.1:6800/2" };
         let server = local(EntityName::new(EntityType::OSD, 1), addr(text).into(), policy, options);
         let mut pairs: Vec<_> = (0..3)

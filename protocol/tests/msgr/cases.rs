@@ -5,7 +5,7 @@
 
 use crate::fixture::{CLIENT, Id, Net, Plain, SERVER, addr, both_versions, message, ms, pair, ping};
 use cephwire_protocol::codec::{AddrVec, EntityType, Features, Message, MessageType, Payload};
-use cephwire_protocol::{Error, Incompatible, Options, Policies, Policy, Version};
+use cephwire_protocol::{Error, Incompatible, Policies, Policy, Version};
 
 both_versions! {
     simple
@@ -132,7 +132,7 @@ fn features(version: Version) {
 /// `TimeoutTest`.
 fn timeout(version: Version) {
     let mut net = stateless_pair(version);
-    net.set_options(CLIENT, |options| Options { idle_timeout: ms(1000), ..options });
+    net.set_options(CLIENT, |options| options.with(|options| options.idle_timeout = ms(1000)));
     let c2s = net.c2s();
     net.round_trip(c2s);
     net.assert_fresh(c2s);

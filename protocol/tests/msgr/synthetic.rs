@@ -14,7 +14,7 @@ use crate::fixture::{Delivery, Id, Net, Setup, addr, both_versions, message, ms,
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cephwire_protocol::codec::{AddrVec, EntityName, EntityType, MessageType, Payload};
 use cephwire_protocol::inject::Settings;
-use cephwire_protocol::{Options, Policy, Version};
+use cephwire_protocol::{Policy, Version};
 
 both_versions! {
     stress
@@ -262,7 +262,8 @@ fn set_up(seed: u64, version: Version, workload: &Workload) -> Net<Synthetic> {
         if let Some(throttle) = workload.throttle {
             // Tighter than in proportion: fewer messages meet.
             let dispatch_throttle_bytes = if is_full() { throttle } else { throttle / 256 };
-            setup.options = Options { dispatch_throttle_bytes, ..setup.options };
+            setup.options =
+                setup.options.with(|options| options.dispatch_throttle_bytes = dispatch_throttle_bytes);
         }
         net.add(setup);
     }

@@ -147,7 +147,7 @@ impl Node {
         let auth = Arc::new(AllowAll { name });
         let addr = addr(number, version);
         let seed = number as u64 + 1000 * u64::from(life);
-        let options = Options { claims: CLAIMS, ..Options::default() };
+        let options = Options::default().with(|options| options.claims = CLAIMS);
         let local = Local::new(name, addr.into(), addr.nonce, seed, policies, auth, options);
         Self {
             identity: identity.clone(),

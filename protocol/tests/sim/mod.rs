@@ -160,12 +160,11 @@ impl World {
         let kind = if self.setup.version == Version::V1 { AddrType::LEGACY } else { AddrType::MSGR2 };
         let addr = EntityAddr::new(kind, ([127, 0, 0, 1], 6800 + n as u16).into(), nonce);
         let name = EntityName::new(KINDS[n], n as i64);
-        let options = Options {
-            idle_timeout: Duration::from_secs(30),
-            revision_1: self.setup.revision_1[n],
-            dispatch_throttle_bytes: if self.setup.throttled { 1000 } else { 0 },
-            ..Options::default()
-        };
+        let options = Options::default().with(|options| {
+            options.idle_timeout = Duration::from_secs(30);
+            options.revision_1 = self.setup.revision_1[n];
+            options.dispatch_throttle_bytes = if self.setup.throttled { 1000 } else { 0 };
+        });
         let mut policies = Policies::default();
         let mut throttles = Vec::new();
         for (kind, policy) in KINDS.into_iter().zip(&self.setup.policies[n]) {
