@@ -70,7 +70,8 @@ const LONGEST: u64 = 1500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
 /// One end: what it received, and from whom.

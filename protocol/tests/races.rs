@@ -111,7 +111,10 @@ type Counts = [[usize; 2]; 2];
 
 fn explore(name: &str, a: Policy, b: Policy, small: Counts, usual: Counts) {
     let full = std::env::var_os("CEPHWIRE_RACES_FULL").is_some();
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    };
     let seconds = number("CEPHWIRE_RACES_SECONDS").map(Duration::from_secs);
     let states = number("CEPHWIRE_RACES_STATES");
     let limits = Limits { states: states.map(|n| n as usize), time: seconds };

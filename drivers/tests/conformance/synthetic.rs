@@ -305,7 +305,8 @@ fn blob(index: usize, len: usize) -> Bytes {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
 fn is_full() -> bool {
