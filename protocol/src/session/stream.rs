@@ -58,7 +58,8 @@ impl Session {
     fn item(&mut self, item: Item) {
         match item {
             Item::Message { seq, ack, source, message } => {
-                if let Some(ack) = ack.filter(|_| !self.policy.lossy) {
+                // A lossy session has nothing to be acknowledged, unless it has become one (`mark_disposable`).
+                if let Some(ack) = ack {
                     self.outbox.acknowledge(ack);
                 }
                 // A duplicate is dropped, and reading goes on (Ceph stalls); a gap is legal.
@@ -77,8 +78,7 @@ impl Session {
                 let source = source.unwrap_or(EntityName::new(self.kind, self.gid));
                 self.deliver(Received { message, seq, source, stamps: Some(stamps), permits });
             }
-            Item::Ack(seq) if !self.policy.lossy => self.outbox.acknowledge(seq),
-            Item::Ack(_) => {}
+            Item::Ack(seq) => self.outbox.acknowledge(seq),
             // It returns what it held.
             Item::Aborted => self.admission = Admission::default(),
             Item::Keepalive => self.last_keepalive = Some(self.now),

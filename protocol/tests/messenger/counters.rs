@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cephwire_protocol::{Messenger, Options, Policy, Timer, Version};
 
-use crate::pair::{BOTH, Pair, message};
+use crate::pair::{BOTH, Pair, message, write};
 
 #[test]
 fn counters() {
@@ -41,6 +41,27 @@ fn counters() {
         messenger.remove(&pair.server.key().clone(), &0);
         assert_eq!(totals(&messenger, &pair).sums.recv_bytes, open.sums.recv_bytes);
         assert_eq!(totals(&messenger, &pair).active_connections, 0);
+    }
+}
+
+/// Nothing stays in memory as long as a session that has become lossy.
+#[test]
+fn what_was_sent_before_a_session_is_disposable_is_acknowledged() {
+    for version in BOTH {
+        for answered in [false, true] {
+            let policies = (Policy::lossless_client(), Policy::stateful_server());
+            let mut pair = Pair::new(version, policies.0, policies.1, Options::default());
+            pair.client.send(message(1, 100)).unwrap();
+            assert!(write(&mut pair.client, pair.links.0, pair.now, &mut pair.pipes.0));
+            pair.client.mark_disposable();
+            assert_eq!(pair.client.stats().unacknowledged, 1);
+            if answered {
+                // v2: the acknowledgement comes with a message.
+                pair.server.send(message(2, 10)).unwrap();
+            }
+            pair.run();
+            assert_eq!((pair.tids(), pair.client.stats().unacknowledged), (vec![1], 0));
+        }
     }
 }
 
