@@ -221,6 +221,14 @@ impl Context<'_> {
             facts.peer.num = num;
         }
         (facts.authenticated, facts.global_id, facts.caps) = (name, Some(global_id), caps);
+        facts.refused = None;
+    }
+
+    /// v1, accepting: the client begins anew, so nothing is known of it.
+    fn unauthenticated(&mut self) {
+        let facts = &mut *self.facts;
+        (facts.authenticated, facts.global_id, facts.caps) = (None, None, Bytes::new());
+        (facts.refused, facts.times.authenticated, facts.peer.num) = (None, None, -1);
     }
 
     fn stop_recording(&mut self) {

@@ -14,7 +14,8 @@ use crate::resume::{Claim, Reply};
 
 pub(crate) struct State {
     at: At,
-    auth: Option<Box<dyn Server>>,
+    /// Who verifies the client, and as what type of peer: which methods and keys count depends on that.
+    auth: Option<(EntityType, Box<dyn Server>)>,
     /// The claim that waits for its answer, or the last one.
     connect: Connect,
     /// What the authorizer's verification had to say to the client.
@@ -101,9 +102,12 @@ impl State {
         Ok((Some(Handshake::V1Accept(self)), step))
     }
 
-    /// Rows 1 to 4 of the table, which need no session.
+    /// Rows 1 to 4 of the table, which need no session. Each connect is judged by itself: of what an earlier one on this
+    /// connection announced, proved or failed to prove, nothing is left but the challenge that this one answers.
     fn judge(mut self, context: &mut Context<'_>) -> Next {
         let connect = self.connect.clone();
+        (self.reply, self.signer) = (Bytes::new(), None);
+        context.unauthenticated();
         let kind = EntityType(u8::try_from(connect.host_type).unwrap_or_default());
         context.facts.peer.kind = kind;
         *context.policy = context.local.policy(kind);
@@ -124,8 +128,10 @@ impl State {
             if connect.authorizer.is_empty() { method::UNKNOWN } else { connect.authorizer_protocol };
         context.facts.method = Some(method);
         if own != EntityType::MON || kind == EntityType::MON || method != method::UNKNOWN {
-            let peer = context.peer();
-            let auth = self.auth.get_or_insert_with(|| context.local.auth().server(&peer));
+            let kept = self.auth.take().filter(|(as_kind, _)| *as_kind == kind);
+            let (_, auth) = self
+                .auth
+                .insert(kept.unwrap_or_else(|| (kind, context.local.auth().server(&context.peer()))));
             let request = auth::Request {
                 method,
                 mode: mode::UNKNOWN,

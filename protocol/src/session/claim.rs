@@ -152,7 +152,8 @@ impl Session {
         let Some(conn) = &mut self.conn else { return };
         let facts = &mut conn.facts;
         self.kind = facts.peer.kind;
-        if facts.peer.num != -1 {
+        // An accepted connection of v1 tells it anew with each claim, or does not know it.
+        if facts.peer.num != -1 || (self.version, facts.side) == (Version::V1, Side::Server) {
             self.gid = facts.peer.num;
         }
         if let Some(entity) = &facts.authenticated {

@@ -31,6 +31,7 @@ use super::random::Random;
 use super::service::{Check, Known, connection_secret, open_ticket};
 use super::ticket::{TicketBlob, TicketInfo, TicketReply};
 use crate::auth::{Answer, Auth, Client, Entity, Peer, Reason, Request, Server};
+use crate::connection::Version;
 use cephwire_codec::Features;
 
 const AUTH: u32 = EntityType::AUTH.0 as u32;
@@ -333,8 +334,10 @@ impl Server for OfMonitor {
 impl OfMonitor {
     fn answer(&mut self, request: &Request<'_>) -> Result<Answer, Reason> {
         let server = Arc::clone(&self.talk.server);
-        // The first byte tells what it is. Authorizers come from monitors.
-        let introduces = request.payload.first().is_some_and(|mode| *mode >= super::monitor::MODE_MON);
+        // The first byte tells what it is. Authorizers come from monitors; introductions, from clients, and in v2 alone:
+        // in v1 they are messages.
+        let introduces = self.peer.version == Version::V2
+            && request.payload.first().is_some_and(|mode| *mode >= super::monitor::MODE_MON);
         if matches!(self.talk.at, At::Start) && (self.peer.kind == EntityType::MON || !introduces) {
             let kind = EntityType::MON;
             let known = Known { kind, options: &server.options.service, challenge_all: true };
