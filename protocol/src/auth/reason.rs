@@ -1,5 +1,7 @@
 //! Why is a payload, a key or a peer not believed?
 
+use cephwire_codec::EntityType;
+
 /// Why authentication failed, as exactly as this side knows it. What goes over the wire is only an
 /// [errno](Self::errno): a peer shall not learn which of its guesses was better.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +155,14 @@ pub enum Reason {
         service: u32,
         /// The number of the key.
         secret_id: u64,
+    },
+    /// A peer announces to be of another type than its name, which its ticket or its key proves.
+    #[error("it announces to be of type {announced}, but is {entity}")]
+    Kind {
+        /// What it announces.
+        announced: EntityType,
+        /// Its name.
+        entity: String,
     },
     /// An authorizer for another service.
     #[error("an authorizer for service {found}, this is {expected}")]

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cephwire_protocol::Version;
 use cephwire_protocol::auth::cephx::authorizer::{Authorize, AuthorizeChallenge, Authorizer};
-use cephwire_protocol::auth::cephx::{Random, Ticket, Wallet};
+use cephwire_protocol::auth::cephx::{ClientAuth, Random, Ticket, Wallet};
 use cephwire_protocol::auth::{Auth, Client, Opening, Peer, Reason, Secrets, Server};
 use cephwire_protocol::codec::EntityType;
 use cephwire_protocol::codec::v2::method;
 use cephwire_protocol::{Denied, Policy};
 
 use super::cheat::{logged_in, refused_by_acceptor};
-use super::cluster::{Cluster, KINDS};
+use super::cluster::{Cluster, KINDS, client};
 use super::pair::{Node, Pair, VERSIONS};
 
 /// Shows this ticket to whomever it dials, also to a monitor, as its owner can.
@@ -71,6 +71,39 @@ fn a_ticket_for_monitors_makes_nobody_a_monitor() {
             let dialer = Node { policy: Policy::lossless_peer_reuse(), ..Node::new(name, auth) };
             let pair = Pair::new(version, &dialer, &cluster.monitor());
             refused_by_acceptor(&pair, &Reason::UnknownSecret { service: 1, secret_id });
+        }
+    }
+}
+
+/// Who announces to be a daemon needs a name of that type: policies and requirements go by what is announced.
+#[test]
+fn a_client_that_announces_to_be_a_daemon() {
+    for (kind, version) in KINDS.into_iter().flat_map(|kind| VERSIONS.map(|version| (kind, version))) {
+        let cluster = Cluster::new(kind);
+        for (owner, name) in [
+            ("client.admin", "mon.7"),
+            ("client.admin", "osd.7"),
+            ("client.admin", "mds.7"),
+            ("client.admin", "mgr.7"),
+            ("osd.1", "mgr.7"),
+            ("mgr.x", "osd.7"),
+        ] {
+            let wallet = cluster.wallet(owner);
+            cluster.log_in(Version::V2, &wallet);
+            let dialer = Node::new(name, Arc::new(ClientAuth(Arc::clone(&wallet))));
+            let announced = dialer.name.kind;
+            let expected = Reason::Kind { announced, entity: owner.to_owned() };
+            refused_by_acceptor(&Pair::new(version, &dialer, &cluster.osd()), &expected);
+            if version == Version::V2 && announced != EntityType::MON {
+                refused_by_acceptor(&Pair::new(version, &dialer, &cluster.monitor()), &expected);
+            }
+        }
+        // A daemon may announce less than it is: the librados within a manager does.
+        for owner in ["mgr.x", "osd.1"] {
+            let wallet = cluster.wallet(owner);
+            let dialer = Node::new("client.?", client(&wallet).auth);
+            Pair::new(Version::V2, &dialer, &cluster.monitor()).expect_open();
+            Pair::new(version, &dialer, &cluster.osd()).expect_open();
         }
     }
 }

@@ -28,7 +28,7 @@ use super::monitor::{
     seal_connection_secret,
 };
 use super::random::Random;
-use super::service::{Check, Known, connection_secret, open_ticket};
+use super::service::{Check, Known, connection_secret, open_ticket, rightly_announced};
 use super::ticket::{TicketBlob, TicketInfo, TicketReply};
 use crate::auth::{Answer, Auth, Client, Entity, Peer, Reason, Request, Server};
 use crate::connection::Version;
@@ -340,7 +340,8 @@ impl OfMonitor {
             && request.payload.first().is_some_and(|mode| *mode >= super::monitor::MODE_MON);
         if matches!(self.talk.at, At::Start) && (self.peer.kind == EntityType::MON || !introduces) {
             let kind = EntityType::MON;
-            let known = Known { kind, options: &server.options.service, challenge_all: true };
+            let (announced, options) = (self.peer.kind, &server.options.service);
+            let known = Known { kind, announced, options, challenge_all: true };
             return self.check.request(&known, request, |secret_id| server.monitors_secret(secret_id));
         }
         match self.talk.at {
@@ -349,6 +350,7 @@ impl OfMonitor {
                 if methods.is_some() {
                     return Err(Reason::OutOfTurn { what: "an introduction of v1" });
                 }
+                rightly_announced(self.peer.kind, &name)?;
                 Ok(Answer::More(self.talk.challenge(name, global_id, None).into()))
             }
             At::Challenged { .. } if !self.done => {

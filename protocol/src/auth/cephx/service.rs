@@ -23,7 +23,7 @@ use super::random::Random;
 use super::rotating::{RotatingSecrets, after};
 use super::ticket::{AuthTicket, NO_AUID, OWN_SECRET, TicketInfo};
 use super::wallet::Wallet;
-use crate::auth::{Answer, Auth, Client, Peer, Reason, Request, Server};
+use crate::auth::{Answer, Auth, Client, Entity, Peer, Reason, Request, Server};
 
 /// The length of a connection secret that is made.
 pub(super) const SECRET_LEN: usize = 64;
@@ -137,7 +137,7 @@ impl Auth for ServiceAuth {
 
     fn server(&self, peer: &Peer) -> Box<dyn Server> {
         let (service, random) = (Arc::clone(&self.service), self.service.inner().random.fork());
-        Box::new(OfService { service, check: Check::new(peer.now, random) })
+        Box::new(OfService { service, announced: peer.kind, check: Check::new(peer.now, random) })
     }
 
     fn required_features(&self, peer: EntityType, method: u32) -> Features {
@@ -148,6 +148,7 @@ impl Auth for ServiceAuth {
 /// A service's half of one accepted connection.
 struct OfService {
     service: Arc<Service>,
+    announced: EntityType,
     check: Check,
 }
 
@@ -166,7 +167,8 @@ impl Server for OfService {
                 Reason::Method { found: request.method }
             });
         }
-        let known = Known { kind: service.kind, options: &service.options, challenge_all: false };
+        let (kind, announced, options) = (service.kind, self.announced, &service.options);
+        let known = Known { kind, announced, options, challenge_all: false };
         self.check.request(&known, request, |secret_id| service.find(secret_id)).unwrap_or_else(Answer::Bad)
     }
 
@@ -188,6 +190,8 @@ fn nobody() -> Answer {
 /// Who is shown authorizers.
 pub(super) struct Known<'a> {
     pub(super) kind: EntityType,
+    /// What the peer says it is.
+    pub(super) announced: EntityType,
     pub(super) options: &'a ServiceOptions,
     /// Challenges those too who say that they cannot answer. Monitors do.
     pub(super) challenge_all: bool,
@@ -261,8 +265,22 @@ impl Check {
         if authorizer.service != service {
             return Err(Reason::WrongService { found: authorizer.service, expected: service });
         }
-        open_ticket(authorizer, known.options, self.now, find)
+        let info = open_ticket(authorizer, known.options, self.now, find)?;
+        rightly_announced(known.announced, &info.ticket.name)?;
+        Ok(info)
     }
+}
+
+/// Whether a peer may announce this type, under the name that its ticket or its key is for.
+///
+/// The announced type decides about policies, methods and modes, so nobody may choose it who could not prove it. As a
+/// client anybody may come: clients have the fewest rights, and the librados within a manager announces one under the
+/// manager's name. (Ceph does not compare the two when it verifies: a client with a ticket can announce to be an OSD.)
+pub(super) fn rightly_announced(announced: EntityType, name: &Entity) -> Result<(), Reason> {
+    if announced == EntityType::CLIENT || announced == name.kind {
+        return Ok(());
+    }
+    Err(Reason::Kind { announced, entity: name.to_string() })
 }
 
 /// Reads the ticket in an authorizer: what both services and monitors demand of one.
