@@ -60,6 +60,8 @@ pub struct Session {
     key: AddrVec,
     /// What is dialed.
     target: EntityAddr,
+    /// Accepted, from somebody who names no place where it could be dialed.
+    unreachable: bool,
     kind: EntityType,
     gid: i64,
     /// The peer as authentication had it, the last time that it said so.
@@ -194,6 +196,7 @@ impl Session {
             version,
             key: AddrVec::default(),
             target: EntityAddr::default(),
+            unreachable: false,
             kind: EntityType::default(),
             gid: -1,
             entity: None,
@@ -494,7 +497,7 @@ impl Session {
     }
 
     fn leave_standby(&mut self) {
-        if self.state != State::Standby || self.policy.server {
+        if self.state != State::Standby || self.policy.server || self.unreachable {
             return;
         }
         if self.version == Version::V2 && self.seqs.server_cookie != 0 {

@@ -329,6 +329,33 @@ fn f6_a_server_waits_with_what_it_has() {
     assert_eq!(script.read_message(), (1, 1));
 }
 
+/// A client that never bound says port 0, or has no address at all. It is not dialed: it comes, and its session goes on.
+/// (Ceph dials such addresses as long as it lives.)
+#[test]
+fn f6_who_cannot_be_dialed_is_waited_for() {
+    for policy in [Policy::lossless_client(), Policy::lossless_peer(), Policy::lossless_peer_reuse()] {
+        for unbound in ["v1:10.0.0.2:0/5", "v1:0.0.0.0:0/5", "-"] {
+            let host = host(&policy);
+            let (script, session) = opened(&host, unbound, claim(1, 0));
+            host.send(session, 1);
+            script.close();
+            host.send(session, 2);
+            assert_eq!(outcome(&host, session, 1), Outcome::Standby, "{unbound} {policy:?}");
+            host.send(session, 3);
+            host.with(session, Session::keepalive);
+            assert_eq!(outcome(&host, session, 1), Outcome::Standby, "{unbound} {policy:?}");
+            let mut script = greeted(&host, unbound);
+            assert_eq!(script.tag(2, 2), Tag::RetryGlobal);
+            script.connect_as(claim(3, 2), 0);
+            assert_eq!(script.owner(), Some(session));
+            let messages = std::iter::from_fn(|| script.next())
+                .filter(|frame| matches!(frame, Frame::Message(_)))
+                .count();
+            assert_eq!(messages, 3);
+        }
+    }
+}
+
 #[test]
 fn f7_counts_once_per_fault_and_success_takes_the_pause_back() {
     let (host, _, script, _) = dialed(&Policy::lossless_client());

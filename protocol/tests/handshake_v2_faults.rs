@@ -9,7 +9,7 @@ mod script;
 
 use std::time::Duration;
 
-use cephwire_protocol::codec::v2::{ClientIdent, Frame};
+use cephwire_protocol::codec::v2::{ClientIdent, Frame, SessionReconnect};
 use cephwire_protocol::codec::{EntityType, Features, Timestamp};
 use cephwire_protocol::{Options, Policy};
 use script::v2::{PEER, ident, message_frame, name, reconnect, server_ident};
@@ -277,6 +277,34 @@ fn standby() {
                 let claim = host.dialed::<V2>().admit_resumed();
                 assert_eq!((claim.client_cookie, claim.server_cookie, claim.connect_seq), (7, cookie, 1));
             }
+        }
+    }
+}
+
+/// A client that never bound says port 0. It is not dialed: it comes, and its session goes on. (Ceph dials such addresses
+/// as long as it lives.)
+#[test]
+fn who_cannot_be_dialed_is_waited_for() {
+    for policy in [Policy::lossless_client(), Policy::lossless_peer(), Policy::lossless_peer_reuse()] {
+        for unbound in ["any:10.0.0.2:0/5", "v2:0.0.0.0:6800/5"] {
+            let host = Host::new(Setup::policy(policy.clone()));
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            let cookie = peer.open(ClientIdent { addrs: addrs(unbound), ..ident(7, 1) }).cookie;
+            host.send(0, 1);
+            peer.close();
+            host.send(0, 2);
+            host.with(0, |session| session.keepalive());
+            assert_eq!(after(&host, 0), After::Standby, "{unbound} {policy:?}");
+            host.advance(Duration::from_secs(3600));
+            assert!(host.dials().is_empty());
+            let mut peer = host.accept::<V2>();
+            peer.enter();
+            let Frame::SessionReconnect(claim) = reconnect((7, cookie), 2, 1, 0) else { panic!() };
+            peer.send(&Frame::SessionReconnect(SessionReconnect { addrs: addrs(unbound), ..claim }));
+            assert_eq!(peer.owner(), Some(0));
+            let names = peer.names();
+            assert_eq!(names.iter().filter(|name| **name == "MESSAGE").count(), 2, "{names:?}");
         }
     }
 }

@@ -58,8 +58,9 @@ impl Session {
             self.state = State::Standby;
             return;
         }
-        // F6, rule 7. (A server never dials, so F5 cannot come before it.)
-        if self.policy.server {
+        // F6, rule 7. (A server never dials, so F5 cannot come before it.) Nor does anybody dial who was told no place:
+        // the peer comes, or nothing does. (Ceph dials port 0, again and again, for as long as the session lives.)
+        if self.policy.server || self.unreachable {
             self.state = State::Standby;
             return;
         }
