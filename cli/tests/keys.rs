@@ -180,14 +180,15 @@ fn a_key_opens_all_doors() {
 #[test]
 fn without_the_right_key_the_cause_is_named() {
     let cluster = Cluster::start("without_the_right_key_the_cause_is_named");
-    let (keyring, broken) = (cluster.file("keyring"), cluster.file("no-keyring"));
+    let (conf, keyring, broken) =
+        (cluster.file("ceph.conf"), cluster.file("keyring"), cluster.file("no-keyring"));
     let monitor = Cluster::only(&cluster.monitor.1, "v2");
     let osd = Cluster::only(&cluster.osd.1, "v2");
     for (addr, options, cause) in [
         (&monitor, vec!["--key", &cluster.wrong], "denied"),
-        (&monitor, vec!["-k", &keyring, "-n", "client.nobody"], "method"),
+        (&monitor, vec!["--conf", &conf, "-n", "client.nobody"], "method"),
         (&monitor, vec!["-n", "client.nobody", "--key", &cluster.key], "denied"),
-        (&monitor, vec!["-k", "/nowhere/keyring"], "method"),
+        (&monitor, vec![], "method"),
         (&osd, vec!["-m", &monitor, "--key", &cluster.wrong], "denied"),
         // Nobody says where a ticket could be had.
         (&osd, vec!["-k", &keyring], "denied"),
@@ -207,9 +208,14 @@ fn without_the_right_key_the_cause_is_named() {
         let printed = format!("{found:?}{:?}", output.stderr);
         assert!(!printed.contains(&cluster.key) && !printed.contains(&cluster.wrong), "{printed}");
     }
-    // What cannot be read is no matter of the peer's.
-    for options in [["-k", &broken], ["--key", "nonsense"]] {
-        let output = cephwire(&[&["ping", &monitor], &options[..]].concat());
+    // What cannot be read, or is of no use, is no matter of the peer's.
+    for options in [
+        &["-k", broken.as_str()][..],
+        &["-k", "/nowhere/keyring"],
+        &["-k", &keyring, "-n", "client.nobody"],
+        &["--key", "nonsense"],
+    ] {
+        let output = cephwire(&[&["ping", &monitor], options].concat());
         assert_eq!((status(&output), output.stdout.len()), (2, 0), "{options:?}");
         assert!(!output.stderr.is_empty());
     }
