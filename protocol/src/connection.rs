@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     pub(crate) facts: Facts,
     /// The rules for the peer.
     pub(crate) policy: Policy,
+    /// Accepting: why the peer was refused last, and did not do better since.
+    pub(crate) refused: Option<Error>,
     wire: Wire,
     /// The handshake, or nothing once the stream is open.
     handshake: Option<Handshake>,
@@ -158,6 +160,7 @@ impl Connection {
             link,
             facts,
             policy,
+            refused: None,
             wire,
             handshake: None,
             out,
@@ -234,6 +237,9 @@ impl Connection {
         self.phase = handshake.phase();
         let (next, step) = handshake.on(frame, &mut self.context(local))?;
         self.handshake = next;
+        if matches!(step, Step::Claimed(_)) {
+            self.refused = None;
+        }
         if self.is_open() {
             self.opened(local);
         }
@@ -375,7 +381,9 @@ impl Connection {
             out: &mut self.out,
             facts: &mut self.facts,
             policy: &mut self.policy,
+            phase: self.phase,
             number: self.frames,
+            refused: &mut self.refused,
             now: self.last_active,
         }
     }
@@ -485,3 +493,6 @@ pub(crate) fn name_of(frame: &dyn fmt::Debug) -> String {
     let text = format!("{frame:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

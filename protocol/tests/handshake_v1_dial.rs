@@ -14,7 +14,8 @@ use bytes::Bytes;
 use cephwire_protocol::codec::v1::{Connect, ConnectReply, Expect, Frame, MessageFrame, Tag};
 use cephwire_protocol::codec::v2::method;
 use cephwire_protocol::codec::{EntityAddr, EntityName, EntityType, Features, Flags, Timestamp};
-use cephwire_protocol::{Denied, Error, Event, Incompatible, Policies, Policy};
+use cephwire_protocol::codec::{Flaw, Malformed};
+use cephwire_protocol::{Denied, Error, Event, Incompatible, Policies, Policy, Violation};
 use script::{Host, Script, Setup, V1, addr, addrs};
 use script_v1::{ANSWER, CHALLENGE, Key, LARGER, PROOF, Sum, TICKET, numbered, reply, told};
 
@@ -45,6 +46,23 @@ fn error(host: &Host, session: usize) -> Error {
         Some(Event::Trouble(error) | Event::Reset(Some(error))) => error,
         other => panic!("{other:?}"),
     }
+}
+
+/// Where replies are read.
+const CONNECT: &str = "CONNECTING_SEND_CONNECT_MSG";
+
+fn violation(number: u64, found: &str, expected: &str) -> Error {
+    let (found, expected) = (found.to_owned(), expected.to_owned());
+    Violation { phase: CONNECT, number, found, expected }.into()
+}
+
+/// Refused by the first reply, which follows the banner and two addresses.
+fn incompatible(error: Incompatible) -> Error {
+    Error::Incompatible { phase: CONNECT, number: 4, source: error }
+}
+
+fn denied(error: Denied) -> Error {
+    Error::Denied { phase: CONNECT, number: 4, source: Box::new(error) }
 }
 
 fn millis(millis: u64) -> Duration {
@@ -131,7 +149,8 @@ fn row_5_another_connect_seq() {
         let (host, session, mut script, _) = dialing(Policy::lossless_client());
         script.send(&Frame::Reply(ConnectReply { connect_seq, ..reply(tag) }));
         script.expect_closed();
-        assert!(matches!(error(&host, session), Error::Violation(_)));
+        let found = format!("{} with connect_seq {connect_seq}", tag.name());
+        assert_eq!(error(&host, session), violation(4, &found, "the claim's 0 plus 1"));
         assert_eq!(host.until_dial(), millis(200));
     }
 }
@@ -170,13 +189,17 @@ fn row_7_retry_global() {
 
 #[test]
 fn rows_8_and_9_retry_session() {
-    let (_host, _, mut script, first) = dialing(Policy::lossless_client());
-    script.send(&Frame::Reply(ConnectReply { connect_seq: 9, ..reply(Tag::RetrySession) }));
-    let again = script.read_connect();
-    assert_eq!(again, Connect { connect_seq: 9, ..first });
-    // Not higher: Ceph's client aborts.
-    script.send(&Frame::Reply(ConnectReply { connect_seq: 9, ..reply(Tag::RetrySession) }));
-    script.expect_closed();
+    for lower in [9, 8, 0] {
+        let (host, session, mut script, first) = dialing(Policy::lossless_client());
+        script.send(&Frame::Reply(ConnectReply { connect_seq: 9, ..reply(Tag::RetrySession) }));
+        let again = script.read_connect();
+        assert_eq!(again, Connect { connect_seq: 9, ..first });
+        // Not higher: Ceph's client aborts.
+        script.send(&Frame::Reply(ConnectReply { connect_seq: lower, ..reply(Tag::RetrySession) }));
+        script.expect_closed();
+        let found = format!("RETRY_SESSION with connect_seq {lower}");
+        assert_eq!(error(&host, session), violation(5, &found, "one above the claim's 9"));
+    }
 }
 
 #[test]
@@ -247,18 +270,27 @@ fn row_11_the_peers_connection_is_adopted_while_waiting() {
 #[test]
 fn row_12_the_server_refuses() {
     let missing = Features::OSDENC;
+    let (ours, theirs) = (Features(Features::ALL_PACIFIC.0 & !missing.0), Some(Features::ALL_PACIFIC));
     let refusals = [
-        (reply(Tag::Features), Error::from(Incompatible::PeerRequires { missing })),
+        (
+            reply(Tag::Features),
+            incompatible(Incompatible::PeerRequires { missing, ours, theirs }),
+            "the peer requires features Features(0x2000 OSDENC): this side has 0x3f01cfbdfffddfff, the peer \
+             answered 0x3f01cfbdfffdffff",
+        ),
         (
             ConnectReply { protocol_version: 25, ..reply(Tag::BadProtoVer) },
-            Incompatible::ProtocolVersion { theirs: 25, ours: 0 }.into(),
+            incompatible(Incompatible::ProtocolVersion { theirs: 25, ours: 0 }),
+            "protocol version: the peer has 25, this side 0",
         ),
         (
             reply(Tag::BadAuthorizer),
-            Denied { offered_methods: vec![method::NONE], result: -13, ..Denied::default() }.into(),
+            denied(Denied { offered_methods: vec![method::NONE], result: -13, ..Denied::default() }),
+            "peer does not say what it allows; we offered [none] with [] (error -13)",
         ),
     ];
-    for (refusal, expected) in refusals {
+    for (refusal, expected, text) in refusals {
+        assert_eq!(expected.to_string(), format!("{CONNECT}, frame 4: {text}"));
         for lossy in [false, true] {
             let policy = if lossy { Policy::lossy_client() } else { Policy::lossless_client() };
             let features_supported = Features(Features::ALL_PACIFIC.0 & !missing.0);
@@ -375,11 +407,15 @@ fn rows_17_and_18_without_acks_and_with_one_for_all() {
 fn row_19_unknown_tags_in_a_reply() {
     // Ceph's client takes them for READY.
     for tag in [0, 6, 7, 8, 9, 14, 15, 17, 255] {
-        let (_host, _, mut script, _) = dialing(Policy::lossless_client());
+        let (host, session, mut script, _) = dialing(Policy::lossless_client());
         let mut bytes = [0; 26];
         (bytes[0], bytes[13]) = (tag, 1);
         script.send_bytes(&bytes);
         script.expect_closed();
+        // Behind the banner and two addresses.
+        let (flaw, offset) = (Flaw::Unknown { found: tag.into() }, 9 + 2 * 136);
+        let unknown = Malformed { frame: "connect_reply", field: "tag", offset, flaw };
+        assert_eq!(error(&host, session), Error::Malformed { phase: CONNECT, source: unknown });
     }
 }
 
@@ -404,7 +440,8 @@ fn row_20_the_server_must_prove_itself() {
         script.send(&Frame::Reply(ConnectReply { connect_seq: 1, authorizer, ..reply(tag) }));
         assert_eq!(script.is_closed(), !accepted, "{tag:?} {proof:?}");
         if !accepted {
-            assert!(matches!(error(&host, session), Error::Denied(_)));
+            let offered_methods = vec![method::CEPHX];
+            assert_eq!(error(&host, session), denied(Denied { offered_methods, ..Denied::default() }));
         }
     }
 }
@@ -412,7 +449,7 @@ fn row_20_the_server_must_prove_itself() {
 #[test]
 fn challenges_are_answered_and_the_answer_is_kept() {
     let setup = Setup::policy(Policy::lossless_client());
-    let (_host, _, mut script, connect) = dialing_as(Setup { auth: Arc::new(Key::default()), ..setup });
+    let (host, session, mut script, connect) = dialing_as(Setup { auth: Arc::new(Key::default()), ..setup });
     let challenge =
         ConnectReply { authorizer: Bytes::from_static(CHALLENGE), ..reply(Tag::ChallengeAuthorizer) };
     script.send(&Frame::Reply(challenge.clone()));
@@ -428,6 +465,8 @@ fn challenges_are_answered_and_the_answer_is_kept() {
     }
     script.send(&Frame::Reply(challenge));
     script.expect_closed();
+    let most = "at most 16 replies on a connection";
+    assert_eq!(error(&host, session), violation(20, "CHALLENGE_AUTHORIZER", most));
 }
 
 #[test]
@@ -506,7 +545,10 @@ fn features_are_those_of_the_policy_for_the_peers_type() {
     let features = Features::RECONNECT_SEQ;
     script.send(&Frame::Reply(ConnectReply { connect_seq: 1, features, ..reply(Tag::Seq) }));
     let missing = Features::UID;
-    assert_eq!(error(&host, session), Incompatible::PeerLacks { missing }.into());
+    let expected = incompatible(Incompatible::PeerLacks { missing, required: missing, theirs: features });
+    let text = "the peer lacks features Features(0x1 UID): this side requires 0x1, the peer has 0x40";
+    assert_eq!(expected.to_string(), format!("{CONNECT}, frame 4: {text}"));
+    assert_eq!(error(&host, session), expected);
     // What both have is effective.
     host.until_dial();
     let mut script = host.dialed::<V1>();

@@ -16,7 +16,7 @@ use cephwire_protocol::codec::v2::{
     AuthBadMethod, AuthRequest, Banner, Frame, Hello, Method, Revision, ServerIdent, method, mode,
 };
 use cephwire_protocol::codec::{AddrType, AddrVec, EntityName, EntityType, Features, MsgrFeatures, Side};
-use cephwire_protocol::{Event, Options, Policy};
+use cephwire_protocol::{Error, Event, Incompatible, Options, Policy};
 use script::auth::{Lines, Stepwise, sign};
 use script::v2::{PEER, SIGNATURE, auth_done, banner, frames, hello, message_frame, name, server_ident};
 use script::{Host, Script, Setup, V2, addr, addrs};
@@ -204,9 +204,9 @@ fn refusals_say_what_would_do() {
     peer.send(&bad_method(method::NONE, -95, &[method::CEPHX], &[mode::SECURE]));
     peer.expect();
     peer.expect_closed();
-    let error = host.errors(0).concat();
-    let expected = "peer allows methods [cephx], modes [secure]; we offered [none] with [crc]";
-    assert!(error.starts_with(expected), "{error}");
+    let expected = "AUTH_CONNECTING, frame 3: peer allows methods [cephx], modes [secure]; \
+                    we offered [none] with [crc] (error -95)";
+    assert_eq!(host.errors(0), [expected]);
 }
 
 /// Conformance §4.4, AUTH_BAD_METHOD: −95 with another method that the client has: it tries that one on the same
@@ -277,20 +277,25 @@ fn downgrades() {
     none.auth = Arc::new(AllowAll { name });
     let mut strict = with_auth(Stepwise::default());
     strict.options.modes = vec![mode::SECURE].into();
-    for (what, setup, chosen) in [
-        ("only crc offered", crc(Stepwise::default()), mode::SECURE),
-        ("only secure offered", strict, mode::CRC),
-        ("no secret", with_auth(Stepwise { secret: 0, ..Stepwise::default() }), mode::SECURE),
-        ("a short secret", with_auth(Stepwise { secret: 39, ..Stepwise::default() }), mode::SECURE),
-        ("method none", none, mode::SECURE),
-        ("a mode that does not exist", with_auth(Stepwise::default()), 7),
+    let secret = |secret| with_auth(Stepwise { secret, ..Stepwise::default() });
+    let without = "not authenticated: secure mode without a connection secret; peer does not say what it allows; we \
+                   offered [cephx] with [secure, crc]";
+    for (setup, chosen, error) in [
+        // Only crc offered; only secure; method none, where secure is none; a mode that does not exist.
+        (crc(Stepwise::default()), 2, "peer allows modes [secure]; we offered [cephx] with [crc] (error 0)"),
+        (strict, 1, "peer allows modes [crc]; we offered [cephx] with [secure] (error 0)"),
+        (none, 2, "peer allows modes [secure]; we offered [none] with [crc] (error 0)"),
+        (secret(64), 7, "peer allows modes [7]; we offered [cephx] with [secure, crc] (error 0)"),
+        // No secret; one that is too short.
+        (secret(0), mode::SECURE, without),
+        (secret(39), mode::SECURE, without),
     ] {
         let (host, mut peer) = begin(setup);
         peer.greet(EntityType::OSD);
         peer.names();
         peer.send(&auth_done(chosen));
         peer.expect_closed();
-        assert!(host.errors(0).concat().starts_with("peer allows"), "{what}");
+        assert_eq!(host.errors(0), [format!("AUTH_CONNECTING, frame 3: {error}")]);
     }
     // Method none where only secure will do: it does not even ask.
     let mut setup = lossless();
@@ -298,7 +303,10 @@ fn downgrades() {
     let (host, mut peer) = begin(setup);
     peer.greet(EntityType::OSD);
     peer.expect_closed();
-    assert_eq!(host.told(0), ["discard", "reset"]);
+    let error =
+        "HELLO_CONNECTING, frame 2: peer does not say what it allows; we offered [none] with [] (error 0)";
+    assert_eq!(host.errors(0), [error]);
+    assert!(host.with(0, |session| session.is_closed()));
 }
 
 /// Conformance §4.4, "wrong server signature: closes after its own signature": a fault.
@@ -340,7 +348,15 @@ fn idents_of_servers() {
         assert_eq!(peer.is_closed(), !fine, "{what}");
         match &host.events(0)[..] {
             [Event::Open { side: Side::Client, features }] => assert_eq!(*features, expected, "{what}"),
-            [Event::Trouble(_)] => assert!(!fine, "{what}"),
+            [Event::Trouble(Error::Incompatible { phase, number, source: error })] => {
+                let (missing, theirs) = (Features::MSG_ADDR2, Features(1));
+                assert_eq!((*phase, *number), ("SESSION_CONNECTING", 5));
+                assert_eq!(*error, Incompatible::PeerLacks { missing, required: missing, theirs }, "{what}");
+            }
+            [Event::Trouble(Error::Violation(violation))] => {
+                assert_eq!((violation.phase, violation.number), ("SESSION_CONNECTING", 5));
+                assert_eq!(violation.expected, PEER);
+            }
             other => panic!("{what}: {other:?}"),
         }
     }

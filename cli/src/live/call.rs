@@ -91,15 +91,17 @@ impl Call {
     /// version does.
     pub(crate) fn found_kind(&self) -> Option<EntityType> {
         match self.session.last_failure()?.error {
-            Error::Incompatible(Incompatible::EntityType { found, .. }) => Some(found),
-            Error::Incompatible(Incompatible::ProtocolVersion { theirs, .. }) => match theirs {
-                15 => Some(EntityType::MON),
-                24 => Some(EntityType::OSD),
-                32 => Some(EntityType::MDS),
-                // Managers and clients have none; only the former listen.
-                0 => Some(EntityType::MGR),
-                _ => None,
-            },
+            Error::Incompatible { source: Incompatible::EntityType { found, .. }, .. } => Some(found),
+            Error::Incompatible { source: Incompatible::ProtocolVersion { theirs, .. }, .. } => {
+                match theirs {
+                    15 => Some(EntityType::MON),
+                    24 => Some(EntityType::OSD),
+                    32 => Some(EntityType::MDS),
+                    // Managers and clients have none; only the former listen.
+                    0 => Some(EntityType::MGR),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }

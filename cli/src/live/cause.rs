@@ -124,8 +124,8 @@ impl Cause {
             }
             Error::TimedOut { phase } => Self::new("timeout", phase, format!("no answer in {phase}")),
             Error::Closed { phase } => Self::closed(phase, facts, target),
-            Error::Denied(denied) => Self::denied(denied, facts, phase),
-            Error::Incompatible(incompatible) => Self::incompatible(incompatible, phase),
+            Error::Denied { source: denied, .. } => Self::denied(denied, facts, phase),
+            Error::Incompatible { source: incompatible, .. } => Self::incompatible(incompatible, phase),
             Error::Violation(violation) if phase == "CONNECTING_WAIT_BANNER_AND_IDENTIFY" => {
                 let text = format!("called {}, it calls itself {}", target.addr, violation.found);
                 Self::new("address", phase, text)

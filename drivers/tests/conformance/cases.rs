@@ -143,7 +143,9 @@ fn features<D: Driver>(version: Version) {
     assert_eq!((c2s.is_closed(), pair.heard.look(|seen| seen.resets)), (gives_up, u32::from(gives_up)));
     c2s.mark_down();
     for error in pair.heard.look(|seen| seen.errors.clone()) {
-        let Error::Incompatible(Incompatible::PeerRequires { missing }) = error else { panic!("{error}") };
+        let Error::Incompatible { source: Incompatible::PeerRequires { missing, .. }, .. } = error else {
+            panic!("{error}")
+        };
         assert!(missing.bits() & 1 << 13 != 0, "{missing:?}");
     }
     assert_eq!(pair.saw.look(|seen| seen.received.len()), 0);

@@ -123,7 +123,7 @@ fn an_expired_ticket_is_not_shown<D: Driver>(dialect: Dialect) {
     osd.mark_down();
     let late = client.osd(place.primary);
     let error = client.wait_failure(&late);
-    let Error::Denied(denied) = &error else { panic!("{error:?}") };
+    let Error::Denied { source: denied, .. } = &error else { panic!("{error:?}") };
     let reason = denied.reason.as_deref();
     let osds = u32::from(EntityType::OSD.0);
     assert!(matches!(reason, Some(Reason::Expired { service, .. }) if *service == osds), "{error:?}");

@@ -22,7 +22,7 @@ use cephwire_codec::{Chunks, Features, Side, v1, v2};
 
 use crate::auth::{Entity, MakeSigner, Peer};
 use crate::connection::{Frame, Version, Wire, name_of};
-use crate::error::{Error, Violation};
+use crate::error::{Denied, Error, Incompatible, Violation};
 use crate::facts::Facts;
 use crate::local::Local;
 use crate::policy::Policy;
@@ -99,8 +99,12 @@ pub(crate) struct Context<'a> {
     pub(crate) facts: &'a mut Facts,
     /// The rules for the peer.
     pub(crate) policy: &'a mut Policy,
+    /// What is going on.
+    pub(crate) phase: &'static str,
     /// The number of the frame being handled.
     pub(crate) number: u64,
+    /// Accepting: why the peer was refused last, to be told if it goes away.
+    pub(crate) refused: &'a mut Option<Error>,
     /// When the last bytes came.
     pub(crate) now: Instant,
 }
@@ -222,6 +226,7 @@ impl Context<'_> {
         }
         (facts.authenticated, facts.global_id, facts.caps) = (name, Some(global_id), caps);
         facts.refused = None;
+        *self.refused = None;
     }
 
     /// v1, accepting: the client begins anew, so nothing is known of it.
@@ -229,6 +234,7 @@ impl Context<'_> {
         let facts = &mut *self.facts;
         (facts.authenticated, facts.global_id, facts.caps) = (None, None, Bytes::new());
         (facts.refused, facts.times.authenticated, facts.peer.num) = (None, None, -1);
+        *self.refused = None;
     }
 
     fn stop_recording(&mut self) {
@@ -238,19 +244,28 @@ impl Context<'_> {
     }
 
     /// A frame of v2 that does not come next.
-    fn unexpected(&self, phase: &'static str, frame: &v2::Frame, expected: &str) -> Error {
-        self.wrong(phase, frame.tag().map_or("banner", v2::Tag::name), expected)
+    fn unexpected(&self, frame: &v2::Frame, expected: &str) -> Error {
+        self.wrong(frame.tag().map_or("banner", v2::Tag::name), expected)
     }
 
     /// The same for a value.
-    fn wrong(&self, phase: &'static str, found: impl fmt::Display, expected: impl fmt::Display) -> Error {
+    fn wrong(&self, found: impl fmt::Display, expected: impl fmt::Display) -> Error {
         let (found, expected) = (found.to_string(), expected.to_string());
-        Violation { phase, number: self.number, found, expected }.into()
+        Violation { phase: self.phase, number: self.number, found, expected }.into()
     }
 
-    fn violation(&self, phase: &'static str, found: &dyn fmt::Debug, expected: &str) -> Error {
-        let (found, expected) = (name_of(found), expected.to_owned());
-        Violation { phase, number: self.number, found, expected }.into()
+    fn violation(&self, found: &dyn fmt::Debug, expected: &str) -> Error {
+        self.wrong(name_of(found), expected)
+    }
+
+    /// Authentication fails here.
+    fn denied(&self, error: Denied) -> Error {
+        Error::Denied { phase: self.phase, number: self.number, source: Box::new(error) }
+    }
+
+    /// The peers do not fit, as turns out here.
+    fn incompatible(&self, error: Incompatible) -> Error {
+        Error::Incompatible { phase: self.phase, number: self.number, source: error }
     }
 }
 
@@ -284,7 +299,7 @@ impl Handshake {
             (Self::V1Accept(state), Frame::V1(frame)) => state.on(frame, context),
             (Self::V2Dial(state), Frame::V2(frame)) => state.on(frame, context),
             (Self::V2Accept(state), Frame::V2(frame)) => state.on(frame, context),
-            (state, frame) => Err(context.violation(state.phase(), &frame, "a frame of its own version")),
+            (_, frame) => Err(context.violation(&frame, "a frame of its own version")),
         }
     }
 

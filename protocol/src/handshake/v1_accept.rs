@@ -9,7 +9,7 @@ use cephwire_codec::{AddrType, EntityAddr, EntityType, Features};
 
 use super::{Answer, Context, Handshake, Next, Opened, Step};
 use crate::auth::{self, MakeSigner, Server};
-use crate::error::Error;
+use crate::error::{Denied, Error, Incompatible};
 use crate::resume::{Claim, Reply};
 
 pub(crate) struct State {
@@ -60,6 +60,17 @@ impl State {
         }
     }
 
+    /// What comes next.
+    fn expected(&self) -> &'static str {
+        match self.at {
+            At::Banner => "the client's banner",
+            At::Address => "the client's address",
+            At::Connect => "connect",
+            At::Judged => "nothing: the last claim is not answered yet",
+            At::Seq => "the client's in_seq",
+        }
+    }
+
     /// The client will connect once more, to another session: it is verified anew, with a challenge of its own.
     pub(super) fn rewind(&mut self) {
         self.auth = None;
@@ -86,14 +97,15 @@ impl State {
                 self.connect = connect;
                 self.rounds += 1;
                 if self.rounds > context.local.options.claims {
-                    return Err(context.violation(self.phase(), &"Connect", "an end to the attempts"));
+                    let most = format_args!("at most {} on a connection", context.local.options.claims);
+                    return Err(context.wrong("one connect more", most));
                 }
                 self.judge(context)
             }
             (At::Seq, Frame::Seq(received)) => {
                 Ok((None, Step::Open(Opened { received: Some(received), ..Opened::default() })))
             }
-            (_, frame) => Err(context.violation(self.phase(), &frame, "what comes next in the handshake")),
+            (_, frame) => Err(context.violation(&frame, self.expected())),
         }
     }
 
@@ -113,14 +125,18 @@ impl State {
         *context.policy = context.local.policy(kind);
         let expected = context.local.protocol_version(kind, true);
         if connect.protocol_version != expected {
-            return self.refuse(Tag::BadProtoVer, context);
+            let (theirs, ours) = (connect.protocol_version, expected);
+            let error = context.incompatible(Incompatible::ProtocolVersion { theirs, ours });
+            return self.refuse(Tag::BadProtoVer, Some(error), context);
         }
         let policy = &mut *context.policy;
         let by_method = context.local.auth().required_features(kind, connect.authorizer_protocol);
         policy.features_required = policy.features_required.union(by_method);
-        let missing = policy.features_required.0 & !connect.features.0;
-        if missing != 0 {
-            return self.refuse(Tag::Features, context);
+        let (required, theirs) = (policy.features_required, connect.features);
+        let missing = theirs.missing(required);
+        if !missing.is_empty() {
+            let error = context.incompatible(Incompatible::PeerLacks { missing, required, theirs });
+            return self.refuse(Tag::Features, Some(error), context);
         }
         let own = context.local.name().kind;
         // Monitors let everybody but monitors in; those authenticate by messages.
@@ -141,11 +157,17 @@ impl State {
             match auth.request(&request) {
                 auth::Answer::More(challenge) => {
                     self.reply = challenge;
-                    return self.refuse(Tag::ChallengeAuthorizer, context);
+                    return self.refuse(Tag::ChallengeAuthorizer, None, context);
                 }
                 auth::Answer::Bad(reason) => {
-                    context.facts.refused = Some(reason);
-                    return self.refuse(Tag::BadAuthorizer, context);
+                    context.facts.refused = Some(reason.clone());
+                    let error = context.denied(Denied {
+                        accepting: true,
+                        offered_methods: vec![method],
+                        allowed_methods: auth.methods(),
+                        ..reason.into()
+                    });
+                    return self.refuse(Tag::BadAuthorizer, Some(error), context);
                 }
                 auth::Answer::Done { payload, secrets, name, global_id, caps } => {
                     self.reply = payload;
@@ -163,8 +185,9 @@ impl State {
         self.to(At::Judged, Step::Claimed(claim))
     }
 
-    /// Answers without asking a session; another connect may follow.
-    fn refuse(mut self, tag: Tag, context: &mut Context<'_>) -> Next {
+    /// Answers without asking a session; another connect may follow. If it does not, `error` is why.
+    fn refuse(mut self, tag: Tag, error: Option<Error>, context: &mut Context<'_>) -> Next {
+        *context.refused = error;
         let reply = self.blank(tag, context);
         self.put(reply, context)?;
         context.expect(Expect::Connect);

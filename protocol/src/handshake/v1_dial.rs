@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use cephwire_codec::v1::{Connect, ConnectReply, Expect, Frame, Tag};
-use cephwire_codec::v2::method;
-use cephwire_codec::{EntityAddr, EntityType, Features};
+use cephwire_codec::v2::{method, mode};
+use cephwire_codec::{EntityAddr, EntityType};
 
 use super::{Context, Handshake, Next, Opened, Step};
 use crate::auth::{Client, Opening};
@@ -48,6 +48,18 @@ impl State {
         }
     }
 
+    /// What comes next.
+    fn expected(&self) -> &'static str {
+        match self.at {
+            At::Banner => "the server's banner",
+            At::ServerAddress => "the server's address",
+            At::OwnAddress => "this side's address, as the server sees it",
+            At::Claim => "nothing: no session is claimed yet",
+            At::Reply => "connect_reply",
+            At::Seq(_) => "the server's in_seq",
+        }
+    }
+
     pub(super) fn on(self, frame: Frame, context: &mut Context<'_>) -> Next {
         match (self.at, frame) {
             (At::Banner, Frame::Banner) => {
@@ -75,8 +87,13 @@ impl State {
                 context.put_v1(&Frame::Seq(self.in_seq))?;
                 Ok((None, Step::Open(Opened { received: Some(received), ..opened })))
             }
-            (_, frame) => Err(context.violation(self.phase(), &frame, "what comes next in the handshake")),
+            (_, frame) => Err(context.violation(&frame, self.expected())),
         }
+    }
+
+    /// What was offered. (v1 has no modes, and no server says what it allows.)
+    fn known(&self) -> Denied {
+        Denied { offered_methods: vec![self.sent.authorizer_protocol], ..Denied::default() }
     }
 
     fn to(mut self, at: At, step: Step) -> Next {
@@ -93,14 +110,14 @@ impl State {
         context: &mut Context<'_>,
     ) -> Result<Self, Error> {
         let Claim::V1 { global_seq, connect_seq, .. } = claim else {
-            return Err(context.violation(self.phase(), &claim, "a claim of v1"));
+            return Err(context.violation(&claim, "a claim of v1"));
         };
         let own = context.local.name().kind;
         // Only monitors show an authorizer to monitors; all others authenticate by messages there.
         let shows = context.facts.peer.kind != EntityType::MON || own == EntityType::MON;
         if shows && self.authorizer.is_none() {
             let mut auth = context.local.auth().client(&context.peer());
-            self.authorizer = auth.open(&[])?;
+            self.authorizer = auth.open(&[]).map_err(|denied| context.denied(denied))?;
             self.auth = self.authorizer.is_some().then_some(auth);
         }
         let (authorizer_protocol, authorizer) = match &self.authorizer {
@@ -132,17 +149,15 @@ impl State {
     fn replied(mut self, reply: ConnectReply, context: &mut Context<'_>) -> Next {
         self.rounds += 1;
         if self.rounds > context.local.options.claims {
-            return Err(context.violation(self.phase(), &reply.tag, "an end to the replies"));
+            let most = format_args!("at most {} replies on a connection", context.local.options.claims);
+            return Err(context.wrong(reply.tag.name(), most));
         }
         if reply.tag == Tag::ChallengeAuthorizer {
             let Some(auth) = &mut self.auth else {
-                return Err(context.violation(
-                    self.phase(),
-                    &reply.tag,
-                    "no challenge: no authorizer was sent",
-                ));
+                return Err(context.wrong(reply.tag.name(), "no challenge: no authorizer was sent"));
             };
-            let payload = auth.more(&reply.authorizer)?;
+            let more = auth.more(&reply.authorizer);
+            let payload = more.map_err(|denied| context.denied(denied.knowing(self.known())))?;
             if let Some(opening) = &mut self.authorizer {
                 opening.payload.clone_from(&payload);
             }
@@ -156,23 +171,23 @@ impl State {
             // Every reply is verified, also one that carries nothing: Ceph's gap is not copied.
             let refused = matches!(reply.tag, Tag::Features | Tag::BadProtoVer);
             if !refused || !reply.authorizer.is_empty() {
-                signer = auth.done(0, 0, &reply.authorizer)?.signer;
+                let done = auth.done(0, mode::UNKNOWN, &reply.authorizer);
+                signer = done.map_err(|denied| context.denied(denied.knowing(self.known())))?.signer;
             }
         }
         match reply.tag {
             Tag::Ready | Tag::Seq => {
                 let policy = &*context.policy;
-                let missing = policy.features_required.0 & !reply.features.0;
-                if missing != 0 {
-                    return Err(Incompatible::PeerLacks { missing: Features(missing) }.into());
+                let (required, theirs) = (policy.features_required, reply.features);
+                let missing = theirs.missing(required);
+                if !missing.is_empty() {
+                    return Err(context.incompatible(Incompatible::PeerLacks { missing, required, theirs }));
                 }
-                if Some(reply.connect_seq) != self.sent.connect_seq.checked_add(1) {
+                let (found, claimed) = (reply.connect_seq, self.sent.connect_seq);
+                if Some(found) != claimed.checked_add(1) {
                     // Ceph's client aborts here.
-                    return Err(context.violation(
-                        self.phase(),
-                        &reply.tag,
-                        "the claim's connect_seq plus 1",
-                    ));
+                    let found = format_args!("{} with connect_seq {found}", reply.tag.name());
+                    return Err(context.wrong(found, format_args!("the claim's {claimed} plus 1")));
                 }
                 context.facts.times.authenticated = Some(context.now);
                 context.facts.peer_features = reply.features;
@@ -195,34 +210,36 @@ impl State {
             Tag::ResetSession => self.to(At::Claim, Step::Retry(Reply::Reset { full: true })),
             Tag::Wait => self.to(At::Claim, Step::Retry(Reply::Wait)),
             Tag::RetrySession => {
-                let next = u64::from(reply.connect_seq);
-                if reply.connect_seq <= self.sent.connect_seq {
+                let (next, claimed) = (reply.connect_seq, self.sent.connect_seq);
+                if next <= claimed {
                     // Ceph's client aborts here.
-                    return Err(context.violation(self.phase(), &reply.tag, "a higher connect_seq"));
+                    let found = format_args!("RETRY_SESSION with connect_seq {next}");
+                    return Err(context.wrong(found, format_args!("one above the claim's {claimed}")));
                 }
-                self.to(At::Claim, Step::Retry(Reply::RetrySession(next)))
+                self.to(At::Claim, Step::Retry(Reply::RetrySession(next.into())))
             }
             Tag::RetryGlobal => {
                 let seen = reply.global_seq.into();
                 self.to(At::Claim, Step::Retry(Reply::RetryGlobal(seen)))
             }
             Tag::Features => {
-                let missing = Features(reply.features.0 & !self.sent.features.0);
-                Err(Incompatible::PeerRequires { missing }.into())
+                let (ours, theirs) = (self.sent.features, reply.features);
+                let (missing, theirs) = (ours.missing(theirs), Some(theirs));
+                Err(context.incompatible(Incompatible::PeerRequires { missing, ours, theirs }))
             }
             Tag::BadProtoVer => {
                 let (theirs, ours) = (reply.protocol_version, self.sent.protocol_version);
-                Err(Incompatible::ProtocolVersion { theirs, ours }.into())
+                Err(context.incompatible(Incompatible::ProtocolVersion { theirs, ours }))
             }
             Tag::BadAuthorizer => {
-                let (offered_methods, result) = (vec![self.sent.authorizer_protocol], -13);
+                let result = -13;
                 // Only v2 says which methods it would take: v1 tries again, as Ceph does.
                 if let Some(auth) = &mut self.auth {
                     auth.refused(result);
                 }
-                Err(Denied { offered_methods, result, ..Denied::default() }.into())
+                Err(context.denied(Denied { result, ..self.known() }))
             }
-            other => Err(context.violation(self.phase(), &other, "a reply")),
+            other => Err(context.wrong(other.name(), "a tag of connect_reply")),
         }
     }
 }
@@ -234,11 +251,7 @@ fn check_server(found: &EntityAddr, context: &Context<'_>) -> Result<(), Error> 
     let same_port = port(found) == port(&meant);
     let same =
         found.nonce == meant.nonce && (found.socket == meant.socket || (found.is_blank_ip() && same_port));
-    if same {
-        Ok(())
-    } else {
-        Err(context.violation("CONNECTING_WAIT_BANNER_AND_IDENTIFY", found, "the address dialed"))
-    }
+    if same { Ok(()) } else { Err(context.wrong(found, format_args!("{meant}, the address dialed"))) }
 }
 
 impl fmt::Debug for State {

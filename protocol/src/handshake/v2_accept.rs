@@ -9,20 +9,42 @@ use subtle::ConstantTimeEq;
 use super::v2_sign::Transcript;
 use super::{Answer, Context, Handshake, Next, Step, v2_compress, v2_hello};
 use crate::auth::{self, Server};
-use crate::error::{Denied, Error};
+use crate::error::{Denied, Error, Incompatible};
 use crate::resume::{Claim, Reply};
 
 pub(crate) enum State {
     Banner(Transcript),
     Hello(Transcript),
     Auth(Transcript, Box<dyn Server>),
-    /// The server asked for more; with the method and the mode.
-    More(Transcript, Box<dyn Server>, u32, u32),
+    /// The server asked for more.
+    More(Transcript, Box<dyn Server>, Offer),
     Sign([u8; 32]),
     Compression,
     Session,
     /// A claim is being judged.
     Judged,
+}
+
+/// What the client asked for, and what follows from it.
+pub(crate) struct Offer {
+    method: u32,
+    modes: Vec<u32>,
+    /// The mode that the connection will have.
+    chosen: u32,
+}
+
+impl Offer {
+    /// Why it is not let in, with what it offered and what is allowed.
+    fn denied(&self, server: &dyn Server, denied: Denied, context: &Context<'_>) -> Denied {
+        denied.knowing(Denied {
+            accepting: true,
+            offered_methods: vec![self.method],
+            offered_modes: self.modes.clone(),
+            allowed_methods: server.methods(),
+            allowed_modes: context.modes().to_vec(),
+            ..Denied::default()
+        })
+    }
 }
 
 /// No method or mode in common: EOPNOTSUPP.
@@ -77,14 +99,14 @@ impl State {
                 next(Self::Auth(transcript, server), Step::Quiet)
             }
             (Self::Auth(transcript, server), Frame::AuthRequest(request)) => {
-                requested(transcript, server, &request, context)
+                requested(transcript, server, request, context)
             }
-            (Self::More(transcript, server, method, chosen), Frame::AuthRequestMore(payload)) => {
-                answer_auth(transcript, server, method, chosen, &payload, true, context)
+            (Self::More(transcript, server, offer), Frame::AuthRequestMore(payload)) => {
+                answer_auth(transcript, server, offer, &payload, true, context)
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
                 if !bool::from(expected.ct_eq(&found)) {
-                    return Err(context.wrong("AUTH_ACCEPTING_SIGN", "a wrong signature", "the right one"));
+                    return Err(context.wrong("a wrong signature", "the right one"));
                 }
                 context.facts.times.authenticated = Some(context.now);
                 let negotiated = v2_compress::is_negotiated(context);
@@ -108,7 +130,7 @@ impl State {
                 };
                 next(Self::Judged, Step::Claimed(claim))
             }
-            (state, frame) => Err(context.unexpected(state.phase(), &frame, state.expected())),
+            (state, frame) => Err(context.unexpected(&frame, state.expected())),
         }
     }
 
@@ -145,7 +167,7 @@ fn next(state: State, step: Step) -> Next {
 fn requested(
     mut transcript: Transcript,
     server: Box<dyn Server>,
-    request: &AuthRequest,
+    request: AuthRequest,
     context: &mut Context<'_>,
 ) -> Next {
     transcript.hear(context)?;
@@ -154,16 +176,16 @@ fn requested(
     let allowed = |candidate: &u32| context.modes().contains(candidate) && !(none && *candidate != mode::CRC);
     // The client's order wins; modes that nobody knows are skipped.
     let chosen = request.preferred_modes.iter().copied().find(allowed);
-    match chosen.filter(|_| server.methods().contains(&request.method)) {
-        Some(chosen) => {
-            answer_auth(transcript, server, request.method, chosen, &request.payload, false, context)
-        }
-        None => {
-            let refusal = refusal(&*server, request.method, NOT_SUPPORTED, context);
-            transcript.put(&refusal, context)?;
-            next(State::Auth(transcript, server), Step::Quiet)
-        }
+    let fits = chosen.filter(|_| server.methods().contains(&request.method));
+    let AuthRequest { method, preferred_modes: modes, payload } = request;
+    let offer = Offer { method, modes, chosen: fits.unwrap_or(mode::UNKNOWN) };
+    if fits.is_some() {
+        return answer_auth(transcript, server, offer, &payload, false, context);
     }
+    transcript.put(&refusal(&*server, method, NOT_SUPPORTED, context), context)?;
+    let denied = Denied { result: NOT_SUPPORTED, ..Denied::default() };
+    *context.refused = Some(context.denied(offer.denied(&*server, denied, context)));
+    next(State::Auth(transcript, server), Step::Quiet)
 }
 
 fn refusal(server: &dyn Server, method: u32, result: i32, context: &Context<'_>) -> Frame {
@@ -174,36 +196,37 @@ fn refusal(server: &dyn Server, method: u32, result: i32, context: &Context<'_>)
 fn answer_auth(
     mut transcript: Transcript,
     mut server: Box<dyn Server>,
-    method: u32,
-    chosen: u32,
+    offer: Offer,
     payload: &[u8],
     more: bool,
     context: &mut Context<'_>,
 ) -> Next {
     transcript.hear(context)?;
+    let Offer { method, chosen, .. } = offer;
     match server.request(&auth::Request { method, mode: chosen, can_be_challenged: true, payload }) {
         auth::Answer::More(reply) => {
             transcript.put(&Frame::AuthReplyMore(reply), context)?;
-            next(State::More(transcript, server, method, chosen), Step::Quiet)
+            next(State::More(transcript, server, offer), Step::Quiet)
         }
         // A monitor without quorum: the client shall look for another one. Ceph hangs up without a word.
-        auth::Answer::Bad(reason) if reason.errno() == BUSY => Err(Denied::from(reason).into()),
+        auth::Answer::Bad(reason) if reason.errno() == BUSY => {
+            Err(context.denied(offer.denied(&*server, reason.into(), context)))
+        }
         auth::Answer::Bad(reason) => {
             transcript.put(&refusal(&*server, method, reason.errno(), context), context)?;
-            context.facts.refused = Some(reason);
+            context.facts.refused = Some(reason.clone());
+            *context.refused = Some(context.denied(offer.denied(&*server, reason.into(), context)));
             // After a step it goes on waiting for the next one, as Ceph does: the client dials again.
-            let state = if more {
-                State::More(transcript, server, method, chosen)
-            } else {
-                State::Auth(transcript, server)
-            };
+            let state =
+                if more { State::More(transcript, server, offer) } else { State::Auth(transcript, server) };
             next(state, Step::Quiet)
         }
         auth::Answer::Done { global_id, payload, secrets, name, caps } => {
             context.authenticated(name, global_id, caps);
             let done = AuthDone { global_id, mode: chosen, payload };
             transcript.put(&Frame::AuthDone(done), context)?;
-            let expected = transcript.sign(&secrets, chosen, Side::Server, context)?;
+            let known = offer.denied(&*server, Denied::default(), context);
+            let expected = transcript.sign(&secrets, chosen, Side::Server, known, context)?;
             next(State::Sign(expected), Step::Quiet)
         }
     }
@@ -211,19 +234,20 @@ fn answer_auth(
 
 /// CLIENT_IDENT, rules 1 to 5 of the session2 spec §5.1.
 fn identified(ident: ClientIdent, context: &mut Context<'_>) -> Next {
-    let phase = "SESSION_ACCEPTING";
     if ident.addrs.0.first().is_none_or(|addr| *addr == EntityAddr::default()) {
-        return Err(context.wrong(phase, "CLIENT_IDENT without an address", "the client's addresses"));
+        return Err(context.wrong("CLIENT_IDENT without an address", "the client's addresses"));
     }
     let own = context.local.v2_addrs();
     if ident.target.kind == AddrType::ANY || !own.0.contains(&ident.target) {
-        return Err(context.wrong(phase, format_args!("CLIENT_IDENT for {}", ident.target), own));
+        return Err(context.wrong(format_args!("CLIENT_IDENT for {}", ident.target), own));
     }
     let policy = &*context.policy;
     let required = policy.features_required.union(Features::MSG_ADDR2);
     let missing = Features(required.0 & !ident.features_supported.0);
     if !missing.is_empty() {
         context.put_v2(&Frame::IdentMissingFeatures(missing))?;
+        let theirs = ident.features_supported;
+        *context.refused = Some(context.incompatible(Incompatible::PeerLacks { missing, required, theirs }));
         return next(State::Session, Step::Refused);
     }
     let features = ident.features_supported.intersection(policy.features_supported);

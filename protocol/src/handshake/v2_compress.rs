@@ -49,7 +49,7 @@ pub(super) fn settle(done: CompressionDone, context: &mut Context<'_>) -> Result
     }
     if !own.contains(&done.method) {
         let found = format_args!("method {}", done.method.0);
-        return Err(context.wrong("COMPRESSION_CONNECTING", found, "one that was offered"));
+        return Err(context.wrong(found, "one that was offered"));
     }
     context.facts.compression = Some(done.method);
     context.set_compression(done.method);

@@ -31,15 +31,18 @@ pub(crate) struct Offer {
     modes: Vec<u32>,
     /// All methods that were asked for, this one too.
     tried: Vec<u32>,
+    /// The methods and modes that the server allows, if it said so in an earlier refusal.
+    allowed: (Vec<u32>, Vec<u32>),
     /// The server wanted another step already.
     more: bool,
 }
 
 impl Offer {
-    /// The server's refusal, in its words and the own ones.
-    fn denied(&self) -> Denied {
+    /// What was offered and allowed so far.
+    fn known(&self) -> Denied {
         let (offered_methods, offered_modes) = (self.tried.clone(), self.modes.clone());
-        Denied { offered_methods, offered_modes, ..Denied::default() }
+        let (allowed_methods, allowed_modes) = self.allowed.clone();
+        Denied { offered_methods, offered_modes, allowed_methods, allowed_modes, ..Denied::default() }
     }
 }
 
@@ -82,7 +85,8 @@ impl State {
             (Self::Hello(transcript), Frame::Hello(hello)) => {
                 let expected = context.facts.peer.kind;
                 if hello.entity_type != expected {
-                    return Err(Incompatible::EntityType { expected, found: hello.entity_type }.into());
+                    let found = hello.entity_type;
+                    return Err(context.incompatible(Incompatible::EntityType { expected, found }));
                 }
                 if let Some(ip) = hello.peer_addr.ip() {
                     context.local.learn_addr(ip);
@@ -98,17 +102,18 @@ impl State {
                     allowed_methods: refusal.allowed_methods,
                     allowed_modes: refusal.allowed_modes,
                     is_final,
-                    ..offer.denied()
+                    ..offer.known()
                 };
                 // After a step the server goes on waiting for the next one, and takes no other method.
                 if refusal.method != offer.method || offer.more {
-                    return Err(denied.into());
+                    return Err(context.denied(denied));
                 }
                 request(transcript, client, Some(denied), context)
             }
             (Self::Auth(mut transcript, mut client, offer), Frame::AuthReplyMore(payload)) => {
                 transcript.hear(context)?;
-                let answer = client.more(&payload)?;
+                let answer =
+                    client.more(&payload).map_err(|denied| context.denied(denied.knowing(offer.known())))?;
                 transcript.put(&Frame::AuthRequestMore(answer), context)?;
                 next(Self::Auth(transcript, client, Offer { more: true, ..offer }), Step::Quiet)
             }
@@ -116,16 +121,18 @@ impl State {
                 transcript.hear(context)?;
                 if !offer.modes.contains(&done.mode) {
                     // Ceph's client takes any; a mode that was not offered is a downgrade.
-                    return Err(Denied { allowed_modes: vec![done.mode], ..offer.denied() }.into());
+                    return Err(context.denied(Denied { allowed_modes: vec![done.mode], ..offer.known() }));
                 }
-                let secrets = client.done(done.global_id, done.mode, &done.payload)?;
+                let secrets = client
+                    .done(done.global_id, done.mode, &done.payload)
+                    .map_err(|denied| context.denied(denied.knowing(offer.known())))?;
                 context.facts.global_id = Some(done.global_id);
-                let expected = transcript.sign(&secrets, done.mode, Side::Client, context)?;
+                let expected = transcript.sign(&secrets, done.mode, Side::Client, offer.known(), context)?;
                 next(Self::Sign(expected), Step::Quiet)
             }
             (Self::Sign(expected), Frame::AuthSignature(found)) => {
                 if !bool::from(expected.ct_eq(&found)) {
-                    return Err(context.wrong("AUTH_CONNECTING_SIGN", "a wrong signature", "the right one"));
+                    return Err(context.wrong("a wrong signature", "the right one"));
                 }
                 context.facts.times.authenticated = Some(context.now);
                 if !v2_compress::is_negotiated(context) {
@@ -143,12 +150,13 @@ impl State {
                 let target = context.facts.socket.unwrap_or_default();
                 if !ident.addrs.0.contains(&target) {
                     let found = format_args!("SERVER_IDENT of {}", ident.addrs);
-                    return Err(context.wrong("SESSION_CONNECTING", found, target));
+                    return Err(context.wrong(found, target));
                 }
                 let required = context.policy.features_required.union(Features::MSG_ADDR2);
                 let missing = Features(required.0 & !ident.features_supported.0);
                 if !missing.is_empty() {
-                    return Err(Incompatible::PeerLacks { missing }.into());
+                    let theirs = ident.features_supported;
+                    return Err(context.incompatible(Incompatible::PeerLacks { missing, required, theirs }));
                 }
                 let facts = &mut context.facts;
                 (facts.addrs, facts.peer.num) = (ident.addrs, ident.gid);
@@ -164,7 +172,8 @@ impl State {
                 Ok((None, Step::Open(opened)))
             }
             (Self::Connecting, Frame::IdentMissingFeatures(missing)) => {
-                Err(Incompatible::PeerRequires { missing }.into())
+                let ours = context.policy.features_supported;
+                Err(context.incompatible(Incompatible::PeerRequires { missing, ours, theirs: None }))
             }
             (Self::Connecting | Self::Reconnecting, Frame::Wait) => {
                 next(Self::Claim, Step::Retry(Reply::Wait))
@@ -181,7 +190,7 @@ impl State {
             (Self::Reconnecting, Frame::SessionRetryGlobal(seq)) => {
                 next(Self::Claim, Step::Retry(Reply::RetryGlobal(seq)))
             }
-            (state, frame) => Err(context.unexpected(state.phase(), &frame, state.expected())),
+            (state, frame) => Err(context.unexpected(&frame, state.expected())),
         }
     }
 
@@ -216,7 +225,7 @@ impl State {
                 context.put_v2(&Frame::SessionReconnect(reconnect))?;
                 Ok(Self::Reconnecting)
             }
-            Claim::V1 { .. } => Err(context.violation(self.phase(), &claim, "a claim of v2")),
+            Claim::V1 { .. } => Err(context.violation(&claim, "a claim of v2")),
         }
     }
 }
@@ -234,7 +243,10 @@ fn request(
 ) -> Next {
     transcript.hear(context)?;
     let opening = match &refused {
-        None => client.open(&[])?,
+        None => client.open(&[]).map_err(|denied| {
+            let offered_modes = context.modes().to_vec();
+            context.denied(denied.knowing(Denied { offered_modes, ..Denied::default() }))
+        })?,
         Some(refused) => {
             let others = |method: &&u32| !refused.offered_methods.contains(*method);
             let others: Vec<u32> = refused.allowed_methods.iter().filter(others).copied().collect();
@@ -243,17 +255,20 @@ fn request(
         }
     };
     let Some(opening) = opening else {
-        return Err(refused.unwrap_or(Denied { is_final: true, ..Denied::default() }).into());
+        let nothing = || Denied { is_final: true, ..Denied::default() };
+        return Err(context.denied(refused.unwrap_or_else(nothing)));
     };
     // Without a secret there is nothing to encrypt with.
     let none = opening.method == cephwire_codec::v2::method::NONE;
     let modes: Vec<u32> =
         context.modes().iter().copied().filter(|mode| !none || *mode == mode::CRC).collect();
-    let mut tried = refused.map(|refused| refused.offered_methods).unwrap_or_default();
+    let Denied { offered_methods: mut tried, allowed_methods, allowed_modes, .. } =
+        refused.unwrap_or_default();
     tried.push(opening.method);
-    let offer = Offer { method: opening.method, modes, tried, more: false };
+    let allowed = (allowed_methods, allowed_modes);
+    let offer = Offer { method: opening.method, modes, tried, allowed, more: false };
     if offer.modes.is_empty() {
-        return Err(Denied { is_final: true, ..offer.denied() }.into());
+        return Err(context.denied(Denied { is_final: true, ..offer.known() }));
     }
     context.facts.method = Some(offer.method);
     let (method, preferred_modes) = (offer.method, offer.modes.clone());

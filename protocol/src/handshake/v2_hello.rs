@@ -26,7 +26,7 @@ pub(super) fn greet(
     context.facts.times.banner = Some(context.now);
     context.facts.peer_banner = Some(theirs);
     if !ours.supported.contains(theirs.required) || !theirs.supported.contains(ours.required) {
-        return Err(Incompatible::Msgr { supported: theirs.supported, required: theirs.required }.into());
+        return Err(context.incompatible(Incompatible::Msgr { theirs, ours }));
     }
     if let Some(revision) = context.facts.revision() {
         context.set_revision(revision);

@@ -4,7 +4,7 @@ use cephwire_codec::Side;
 use cephwire_codec::v2::{Frame, Keys, mode};
 
 use super::Context;
-use crate::auth::Secrets;
+use crate::auth::{Reason, Secrets};
 use crate::error::{Denied, Error};
 #[cfg(feature = "cephx")]
 use crate::key_log::{Line, transcript_id};
@@ -38,15 +38,17 @@ impl Transcript {
             return Ok(());
         }
         let (found, expected) = (format_args!("{len} bytes"), format_args!("at most {TRANSCRIPT_MOST}"));
-        Err(context.wrong("authentication", found, expected))
+        Err(context.wrong(found, expected))
     }
 
     /// Authentication is done: switches to the mode, sends the own signature, and returns what the peer's must be.
+    /// If it cannot, `known` is what was offered and allowed.
     pub(super) fn sign(
         self,
         secrets: &Secrets,
         connection_mode: u32,
         side: Side,
+        known: Denied,
         context: &mut Context<'_>,
     ) -> Result<[u8; 32], Error> {
         context.stop_recording();
@@ -54,8 +56,8 @@ impl Transcript {
         if connection_mode == mode::SECURE {
             // Without a secret there is no secure mode, whatever was agreed. (Ceph's monitors abort.)
             let keys = Keys::from_secret(&secrets.connection_secret).map_err(|_| {
-                let offered_modes = vec![mode::SECURE];
-                Denied { offered_modes, is_final: true, ..Denied::default() }
+                let denied = Denied { is_final: true, ..Reason::NoConnectionSecret.into() };
+                context.denied(denied.knowing(known))
             })?;
             context.set_keys(keys, side);
             #[cfg(feature = "cephx")]

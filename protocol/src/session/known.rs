@@ -7,7 +7,7 @@ use cephwire_codec::Side;
 
 use super::Session;
 use crate::connection::Connection;
-use crate::error::{Denied, Error};
+use crate::error::Error;
 use crate::facts::{Facts, Failure};
 
 impl Session {
@@ -80,9 +80,9 @@ impl Session {
     /// A client that is refused goes away: that it was refused tells more than that it went.
     pub(super) fn explained(&self, error: Error) -> Error {
         let conn = self.conn.as_ref().filter(|conn| !conn.is_open());
-        let reason = conn.and_then(|conn| conn.facts.refused.clone());
-        match (reason, error) {
-            (Some(reason), Error::Closed { .. } | Error::TimedOut { .. }) => Denied::from(reason).into(),
+        let refused = conn.and_then(|conn| conn.refused.clone());
+        match (refused, error) {
+            (Some(refused), Error::Closed { .. } | Error::TimedOut { .. }) => refused,
             (_, error) => error,
         }
     }

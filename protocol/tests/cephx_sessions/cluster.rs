@@ -134,7 +134,7 @@ pub(crate) fn exchange(
 #[track_caller]
 pub(crate) fn reason(error: &Option<Error>) -> Reason {
     match error {
-        Some(Error::Denied(denied)) => {
+        Some(Error::Denied { source: denied, .. }) => {
             denied.reason.as_deref().cloned().unwrap_or(Reason::Refused { result: denied.result })
         }
         other => panic!("{other:?}"),

@@ -135,7 +135,9 @@ fn v2_modes() {
             }),
         );
         assert!(!pair.is_open());
-        let Some(Error::Denied(denied)) = &pair.dialer.error else { panic!("{:?}", pair.dialer.error) };
+        let Some(Error::Denied { source: denied, .. }) = &pair.dialer.error else {
+            panic!("{:?}", pair.dialer.error)
+        };
         assert_eq!((&denied.offered_modes[..], &denied.allowed_modes[..]), (offered, &[said][..]));
         // What came with it is not believed.
         assert_eq!(wallet.global_id(), None);

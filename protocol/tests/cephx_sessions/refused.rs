@@ -467,7 +467,7 @@ fn methods_that_do_not_fit() {
         Node::new(name, Arc::new(cephwire_protocol::auth::AllowAll { name: name.parse().unwrap() }))
     };
     let pair = Pair::new(Version::V2, &stranger("client.5"), &cluster.osd());
-    let Some(Error::Denied(denied)) = &pair.dialer.error else { panic!() };
+    let Some(Error::Denied { source: denied, .. }) = &pair.dialer.error else { panic!() };
     assert_eq!(
         (denied.result, &denied.allowed_methods[..], denied.is_final),
         (-95, &[method::CEPHX][..], true)
@@ -476,7 +476,7 @@ fn methods_that_do_not_fit() {
     refused_by_acceptor(&pair, &Reason::Method { found: method::NONE });
     // A server that only does without: the client does not.
     let pair = Pair::new(Version::V2, &client(&wallet), &stranger("osd.0"));
-    let Some(Error::Denied(denied)) = &pair.dialer.error else { panic!() };
+    let Some(Error::Denied { source: denied, .. }) = &pair.dialer.error else { panic!() };
     assert_eq!((denied.result, &denied.allowed_methods[..]), (-95, &[method::NONE][..]));
     // Nothing at all.
     for version in VERSIONS {
@@ -510,7 +510,9 @@ fn features_that_cephx_needs() {
         let pair = Pair::new(Version::V1, &dialer, &osd);
         assert_eq!(pair.is_open(), !refused, "{options:?}");
         if refused {
-            assert_eq!(pair.dialer.error, Some(Incompatible::PeerRequires { missing }.into()));
+            let Some(Error::Incompatible { source: error, .. }) = &pair.dialer.error else { panic!() };
+            let Incompatible::PeerRequires { missing: told, .. } = error else { panic!("{error:?}") };
+            assert_eq!(*told, missing);
         }
     }
 }

@@ -116,7 +116,9 @@ fn features(version: Version) {
     assert_eq!(net.app.resets[CLIENT], u32::from(gives_up));
     let errors = net.errors.iter().filter(|(id, _)| *id == c2s).map(|(_, error)| error);
     for error in errors.clone() {
-        let Error::Incompatible(Incompatible::PeerRequires { missing }) = error else { panic!("{error}") };
+        let Error::Incompatible { source: Incompatible::PeerRequires { missing, .. }, .. } = error else {
+            panic!("{error}")
+        };
         assert!(missing.bits() & 1 << 13 != 0, "{missing:?}");
     }
     assert!(errors.count() > 0);
