@@ -39,6 +39,12 @@ pub enum Claim {
     },
 }
 
+/// A counter as v1 writes it, in 32 bits: one above stays at the highest. (Ceph's wrap around to 0, which says that
+/// there is no session.)
+pub(crate) fn number(counter: u64) -> u32 {
+    counter.try_into().unwrap_or(u32::MAX)
+}
+
 /// What a server answers to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -124,6 +130,10 @@ pub fn judge(claim: &Claim, new: Newcomer<'_>, existing: Option<Existing<'_>>) -
 
 /// v1, session spec §6.2, rows 6 to 18. (Rows 1 to 5 are the connection's and the policy's.)
 fn v1(global_seq: u64, connect_seq: u64, new: Newcomer<'_>, existing: Option<Existing<'_>>) -> Verdict {
+    if connect_seq >= u32::MAX.into() {
+        // No number follows that the answer could carry: both begin anew. (Ceph answers 0, and both count on from there.)
+        return Verdict::Answer(Reply::Reset { full: true });
+    }
     let Some(ex) = existing else {
         // Row 6.
         return if connect_seq > 0 { Verdict::Answer(Reply::Reset { full: true }) } else { Verdict::Open };

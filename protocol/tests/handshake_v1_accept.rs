@@ -14,7 +14,7 @@ use cephwire_protocol::codec::v1::{Connect, ConnectReply, Frame, MessageFrame, T
 use cephwire_protocol::codec::{
     Chunks, EntityAddr, EntityName, EntityType, Features, Flags, Message, MessageType, Payload, Timestamp,
 };
-use cephwire_protocol::{Policies, Policy};
+use cephwire_protocol::{Error, Event, Policies, Policy, Violation};
 use script::{Host, Setup, V1, addr, message};
 use script_v1::{
     ANSWER, CHALLENGE, Key, LARGER, PROOF, Sum, TICKET, bytes_of, claim, claim_with, greeted, numbered,
@@ -604,4 +604,48 @@ fn nothing_but_the_handshake_is_understood_before_it_ends() {
     script.send_bytes(&bytes);
     script.expect_closed();
     assert_eq!(told(&host, 0), ["rejected"]);
+}
+
+/// A connect_seq is written in 32 bits, and so is the answer to it, plus 1: whoever claims the last one has to begin
+/// anew. (Ceph's wraps around to 0.) Nobody else's session is touched, and neither is the own one that is there.
+#[test]
+fn the_last_connect_seq() {
+    let host = reuse();
+    let (mut other, others) = opened(&host, "v1:10.0.0.3:6800/3", claim(1, 0));
+    let (mut first, session) = opened(&host, LARGER, claim(1, 0));
+    let mut script = greeted(&host, LARGER);
+    assert_eq!(script.tag(2, u32::MAX), Tag::ResetSession);
+    script.close();
+    for (script, session) in [(&mut first, session), (&mut other, others)] {
+        host.send(session, 1);
+        assert_eq!(script.read_message(), (1, 1));
+    }
+    told(&host, session);
+    // It may not come behind a claim that is granted either.
+    let mut script = greeted(&host, LARGER);
+    assert_eq!(script.tag(3, 2), Tag::RetryGlobal);
+    script.send(&Frame::Connect(claim(4, u32::MAX)));
+    script.expect_closed();
+    let violation = Violation {
+        phase: "ACCEPTING_WAIT_CONNECT_MSG_AUTH",
+        number: 4,
+        found: "connect_seq 4294967295".to_owned(),
+        expected: "one that can be counted up".to_owned(),
+    };
+    let events = host.events(session);
+    assert!(
+        matches!(&events[..], [Event::Trouble(Error::Violation(found))] if *found == violation),
+        "{events:?}"
+    );
+    assert!(host.with(others, |session| session.is_open()));
+    // The last but one is granted, and what follows says so.
+    let mut script = greeted(&host, LARGER);
+    assert_eq!(script.tag(5, u32::MAX - 1), Tag::RetryGlobal);
+    let reply = script.ask(claim(6, u32::MAX - 1));
+    assert_eq!((reply.tag, reply.connect_seq), (Tag::Seq, u32::MAX));
+    let mut late = greeted(&host, LARGER);
+    let reply = late.ask(claim(7, 5));
+    assert_eq!((reply.tag, reply.connect_seq), (Tag::RetrySession, u32::MAX));
+    host.send(others, 2);
+    assert_eq!(other.read_message(), (2, 2));
 }

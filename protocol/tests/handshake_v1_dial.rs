@@ -202,6 +202,34 @@ fn rows_8_and_9_retry_session() {
     }
 }
 
+/// A connect_seq is written in 32 bits, and so is the answer to it, plus 1. Ceph's wraps around to 0; here both begin
+/// anew instead.
+#[test]
+fn the_last_connect_seq() {
+    let (host, session, mut script, first) = dialing(Policy::lossless_client());
+    host.send(session, 1);
+    script.send(&Frame::Reply(ConnectReply { connect_seq: u32::MAX - 1, ..reply(Tag::RetrySession) }));
+    let again = script.read_connect();
+    assert_eq!(again.connect_seq, u32::MAX - 1);
+    // That one can be granted, and the session goes on with it.
+    script.accept_seq(&again, 0, 0);
+    assert_eq!(script.read_message(), (1, 1));
+    script.close();
+    let mut script = host.dialed::<V1>();
+    script.serve(LARGER);
+    assert_eq!(script.read_connect().connect_seq, 0);
+    assert_eq!(told(&host, session), ["open Client", "trouble", "discard", "remote reset"]);
+    // A server that wants the last one gets a new session.
+    script.send(&Frame::Reply(ConnectReply { connect_seq: u32::MAX, ..reply(Tag::RetrySession) }));
+    let again = script.read_connect();
+    assert_eq!((again.connect_seq, again.features), (0, first.features));
+    assert_eq!(told(&host, session), ["discard", "remote reset"]);
+    script.accept_seq(&again, 0, 0);
+    host.send(session, 2);
+    let (_, tid) = script.read_message();
+    assert_eq!(tid, 2);
+}
+
 #[test]
 fn row_10_reset_session() {
     let (host, session, mut script, connect) = dialing(Policy::lossless_client());

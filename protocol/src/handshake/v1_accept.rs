@@ -10,7 +10,7 @@ use cephwire_codec::{AddrType, EntityAddr, EntityType, Features};
 use super::{Answer, Context, Handshake, Next, Opened, Step};
 use crate::auth::{self, MakeSigner, Server};
 use crate::error::{Denied, Error, Incompatible};
-use crate::resume::{Claim, Reply};
+use crate::resume::{Claim, Reply, number};
 
 pub(crate) struct State {
     at: At,
@@ -230,8 +230,8 @@ impl State {
                 };
                 let mut message = self.blank(tag, context);
                 match reply {
-                    Reply::RetrySession(next) => message.connect_seq = next as u32,
-                    Reply::RetryGlobal(seen) => message.global_seq = seen as u32,
+                    Reply::RetrySession(next) => message.connect_seq = number(next),
+                    Reply::RetryGlobal(seen) => message.global_seq = number(seen),
                     Reply::Reset { .. } | Reply::Wait => {}
                 }
                 self.put(message, context)?;
@@ -242,8 +242,8 @@ impl State {
             Answer::Open { in_seq, global_seq, connect_seq, lossy, resumed, .. } => {
                 let message = ConnectReply {
                     features: context.policy.features_supported,
-                    global_seq: global_seq as u32,
-                    connect_seq: connect_seq as u32,
+                    global_seq: number(global_seq),
+                    connect_seq: number(connect_seq),
                     flags: if lossy { CONNECT_LOSSY } else { 0 },
                     ..self.blank(if resumed { Tag::Seq } else { Tag::Ready }, context)
                 };

@@ -57,6 +57,18 @@ fn v1_rows() {
             Some(Existing { closed: true, ..existing(&plain, 3) }),
             Verdict::Open,
         ),
+        // No number follows: before all rows.
+        (0, connect(1, u32::MAX), &plain, false, None, OPEN_RESET),
+        (
+            0,
+            connect(1, u32::MAX),
+            &plain,
+            false,
+            Some(Existing { closed: true, ..existing(&plain, 3) }),
+            OPEN_RESET,
+        ),
+        (0, connect(11, u32::MAX), &plain, true, Some(existing(&plain, 3)), OPEN_RESET),
+        (18, connect(11, u32::MAX - 1), &plain, true, Some(existing(&plain, 3)), KEEP),
         (8, connect(99, 3), &plain, false, Some(Existing { replacing: true, ..existing(&plain, 3) }), global),
         (9, connect(9, 3), &plain, false, Some(existing(&plain, 3)), global),
         (10, connect(10, 3), &plain, false, Some(existing(&lossy, 3)), Verdict::Displace),

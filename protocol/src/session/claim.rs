@@ -13,7 +13,7 @@ use crate::error::{Error, Violation};
 use crate::event::{Action, Event};
 use crate::handshake::{Answer, Opened, Step};
 use crate::inject::DelayQueue;
-use crate::resume::{Claim, Reply};
+use crate::resume::{Claim, Reply, number};
 
 impl Session {
     pub(super) fn step(&mut self, step: Step) -> Result<(), Error> {
@@ -36,11 +36,15 @@ impl Session {
 
     /// Dialing: says which session this is.
     fn make_claim(&mut self) -> Result<(), Error> {
+        if self.version == Version::V1 && self.seqs.connect_seq >= u32::MAX.into() {
+            // The answer to it, plus 1, could not be written: both begin anew, as the server finds with 0.
+            self.reset_session();
+        }
         let Seqs { global_seq, connect_seq, client_cookie, server_cookie, .. } = self.seqs;
         let claim = match self.version {
             Version::V1 => Claim::V1 {
-                global_seq: global_seq as u32,
-                connect_seq: connect_seq as u32,
+                global_seq: number(global_seq),
+                connect_seq: number(connect_seq),
                 reconnect_seq: true,
             },
             Version::V2 if server_cookie == 0 => {
@@ -211,7 +215,11 @@ impl Session {
         let lossy = self.policy.lossy;
         let resumed = match *claim {
             Claim::V1 { global_seq, connect_seq, reconnect_seq } => {
-                self.seqs.connect_seq = u64::from(connect_seq) + 1;
+                // The tables grant no such claim. An anonymous one is not judged, nor one that follows a granted one.
+                let next = connect_seq.checked_add(1).ok_or_else(|| {
+                    self.violation(&format!("connect_seq {connect_seq}"), "one that can be counted up")
+                })?;
+                self.seqs.connect_seq = next.into();
                 self.seqs.peer_global_seq = global_seq.into();
                 let resumed = reconnect_seq && !self.reset_by_peer;
                 if !resumed {
