@@ -127,8 +127,8 @@ impl Cluster {
     }
 
     fn end(&self) {
-        self.monitor.0.shutdown(std::time::Duration::ZERO);
-        self.osd.0.shutdown(std::time::Duration::ZERO);
+        let _ = self.monitor.0.shutdown(std::time::Duration::ZERO);
+        let _ = self.osd.0.shutdown(std::time::Duration::ZERO);
     }
 }
 

@@ -184,7 +184,7 @@ fn who_is_not_authenticated_gets_no_answers() {
         let line = if line["event"] == "accepted" { monitor.next() } else { line };
         assert_eq!(line["event"], event, "{line}");
     }
-    client.shutdown(std::time::Duration::ZERO);
+    let _ = client.shutdown(std::time::Duration::ZERO);
 }
 
 #[test]

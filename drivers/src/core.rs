@@ -67,7 +67,7 @@ impl PartialEq for Peer {
 /// What runs threads or tasks.
 pub(crate) trait Runtime: Send + Sync + fmt::Debug {
     /// Does this duty from now on: [`Core::turn`] again and again, until it says that it is over.
-    fn serve(&self, core: &Arc<Core>, duty: Duty);
+    fn serve(&self, core: &Arc<Core>, duty: Duty) -> io::Result<()>;
     /// Connects, tells the session of it, and moves its bytes.
     fn dial(&self, dial: Dial);
     /// Accepts from now on.
@@ -143,7 +143,8 @@ impl Dial {
 }
 
 impl Core {
-    pub(crate) fn new(local: Arc<Local>, net: Net, runtime: Box<dyn Runtime>) -> Arc<Self> {
+    /// Starts all duties. If one cannot be, those that were end.
+    pub(crate) fn new(local: Arc<Local>, net: Net, runtime: Box<dyn Runtime>) -> io::Result<Arc<Self>> {
         let table = Messenger::with_capacities(net.accepting, usize::MAX);
         let core = Arc::new(Self {
             courier: Courier::new(Arc::clone(&local)),
@@ -164,9 +165,12 @@ impl Core {
             alive: Arc::default(),
         });
         for duty in [Duty::Steward, Duty::Dispatch, Duty::Courier] {
-            core.runtime.serve(&core, duty);
+            if let Err(error) = core.runtime.serve(&core, duty) {
+                core.stop();
+                return Err(error);
+            }
         }
-        core
+        Ok(core)
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Messenger<Peer>> {

@@ -119,6 +119,7 @@ impl Handle {
     }
 
     /// Takes lent memory back, unless it is being filled or was used.
+    #[must_use = "the memory comes back"]
     pub fn revoke(&self, tid: u64) -> Option<BytesMut> {
         self.conn()?.lock().session.revoke(tid)
     }

@@ -45,8 +45,8 @@
 //! session.send(hello.clone())?;
 //! assert_eq!(answers.recv()?.front, hello.front);
 //!
-//! client.shutdown(std::time::Duration::from_secs(1));
-//! server.shutdown(std::time::Duration::ZERO);
+//! let _ = client.shutdown(std::time::Duration::from_secs(1));
+//! let _ = server.shutdown(std::time::Duration::ZERO);
 //! # Ok(())
 //! # }
 //! ```

@@ -101,7 +101,7 @@ impl Setup {
 pub struct Net {
     /// Small writes go out at once (`ms_tcp_nodelay`).
     pub tcp_nodelay: bool,
-    /// The size of the kernel's receive buffer; 0 leaves it to the system (`ms_tcp_rcvbuf`).
+    /// The size of the kernel's receive buffer in bytes; 0 leaves it to the system (`ms_tcp_rcvbuf`).
     pub tcp_rcvbuf: usize,
     /// After how long without traffic the kernel asks whether the peer is there; nothing = never. (Ceph: never.)
     pub tcp_keepalive: Option<Duration>,

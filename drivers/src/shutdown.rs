@@ -4,11 +4,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "tokio")]
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use cephwire_protocol::codec::{AddrVec, EntityName};
 
 use crate::conn::{Conn, Inner};
 use crate::core::{Core, Peer};
+
+/// How often a second shutdown looks what the first has come to: the bell rings for one.
+pub(crate) const GLANCE: Duration = Duration::from_millis(10);
 
 /// What a session could not send before its messenger was shut down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,11 @@ impl Core {
         })
     }
 
+    /// Whether a shutdown waits on: somebody else's may have ended everything meanwhile. Without `end` it waits for ever.
+    pub(crate) fn is_to_flush(&self, end: Option<Instant>) -> bool {
+        !self.is_flushed() && !self.is_stopped() && end.is_none_or(|end| Instant::now() < end)
+    }
+
     /// Ends everything: no session, no listener, no thread or task remains, once they have noticed. Sessions say reset.
     pub(crate) fn stop(&self) {
         if !self.set_stopped() {
@@ -51,6 +60,8 @@ impl Core {
         self.stop_listening();
         self.mark_down_all(true);
         self.steward.stop();
+        // Whoever waits until all is sent need not any more.
+        self.flushed.ring();
     }
 
     /// Ends all sessions.

@@ -105,7 +105,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Err(error) => return complain(&error, 1),
         };
         let status = ping_all(&[Ok(stand_in.addrs())], true, arguments, &identity);
-        stand_in.shutdown(Duration::ZERO);
+        let _ = stand_in.shutdown(Duration::ZERO);
         return status;
     }
     match live::entities(&arguments.addrs, &config) {

@@ -92,14 +92,15 @@ fn serve(core: &Arc<Core>, stream: Stream, version: Option<Version>) {
 
 /// Which version the peer speaks. All speak first, but the oldest of v1: silence is v1.
 fn sniff(stream: &Stream, silence: Duration) -> io::Result<Version> {
-    let end = Instant::now() + silence;
+    // Without end, it is waited for ever.
+    let end = Instant::now().checked_add(silence);
     let mut first = [0; 16];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
             break;
         }
-        stream.set_read_timeout(Some(left))?;
+        stream.set_read_timeout(left)?;
         let len = match rustix::net::recv(stream, &mut first[..], RecvFlags::PEEK) {
             Ok((0, _)) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok((len, _)) => len,

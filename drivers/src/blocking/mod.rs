@@ -26,7 +26,7 @@ use crate::core::{Core, Dial, Duty, Next, Runtime};
 use crate::listen::{Attempt, Binding, Bound, Listening, Route, version_of};
 use crate::notice::{Inlet, Notice};
 use crate::setup::Setup;
-use crate::shutdown::{Life, Unsent};
+use crate::shutdown::{GLANCE, Life, Unsent};
 
 /// A messenger on threads of its own. What it can do beyond this is in [`cephwire::Messenger`](crate::Messenger).
 ///
@@ -59,10 +59,10 @@ impl Messenger {
     /// Starts one.
     ///
     /// # Errors
-    /// The system gives no randomness.
+    /// The system gives no randomness, or not the threads that it needs; nothing of it is left then.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let (local, net) = setup.into_local()?;
-        Ok(Self(crate::Messenger { core: Core::new(local, net, Box::new(Threads)) }))
+        Ok(Self(crate::Messenger { core: Core::new(local, net, Box::new(Threads))? }))
     }
 
     /// Listens on all of these addresses, in order; a port 0 is any of [`Net::ports`](crate::Net::ports) that is free.
@@ -107,16 +107,22 @@ impl Messenger {
 
     /// Ends everything. New peers are refused at once; what is queued may still be sent, and acknowledged, for as long
     /// as `patience`. Then all sessions end, which [`reset`](crate::Dispatcher::reset) tells, queued messages are
-    /// dropped, and when the last callback has returned, so does this. Returns what was not sent.
+    /// dropped, and when the last callback has returned, so does this. Returns what was not sent. A patience too long
+    /// to be told, as `Duration::MAX` is, never ends.
     ///
     /// Called from a callback, it does not wait for callbacks.
+    #[must_use = "what was not sent is lost"]
     pub fn shutdown(&self, patience: Duration) -> Vec<Unsent> {
         let core = &self.0.core;
         core.stop_listening();
-        core.flushing.store(true, Ordering::SeqCst);
-        let end = Instant::now() + patience;
-        while !core.is_flushed() && Instant::now() < end && !core.is_stopped() {
-            core.flushed.wait(Some(end));
+        let first = !core.flushing.swap(true, Ordering::SeqCst);
+        let end = Instant::now().checked_add(patience);
+        while core.is_to_flush(end) {
+            if first {
+                core.flushed.wait(end);
+            } else {
+                thread::sleep(GLANCE);
+            }
         }
         let unsent = core.unsent();
         core.stop();
@@ -173,14 +179,14 @@ fn spawn(name: &str, life: Option<Life>, body: impl FnOnce() + Send + 'static) -
 struct Threads;
 
 impl Runtime for Threads {
-    fn serve(&self, core: &Arc<Core>, duty: Duty) {
+    fn serve(&self, core: &Arc<Core>, duty: Duty) -> io::Result<()> {
         let name = match duty {
             Duty::Steward => "steward",
             Duty::Dispatch => "dispatch",
             Duty::Courier => "local",
         };
         let (life, core) = (core.alive.one(), Arc::clone(core));
-        let served = spawn(name, Some(life), move || {
+        spawn(name, Some(life), move || {
             loop {
                 match core.turn(duty) {
                     Next::Again => {}
@@ -188,9 +194,7 @@ impl Runtime for Threads {
                     Next::End => return,
                 }
             }
-        });
-        // Without threads there is nothing to be done; the messenger stands still.
-        drop(served);
+        })
     }
 
     fn dial(&self, dial: Dial) {
@@ -199,5 +203,55 @@ impl Runtime for Threads {
 
     fn listen(&self, core: &Arc<Core>, bound: Bound) -> io::Result<Box<dyn Listening>> {
         listener::listen(core, bound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+
+    use cephwire_protocol::codec::{EntityName, EntityType};
+
+    use super::*;
+    use crate::shutdown::Alive;
+
+    /// Has threads for so many duties only.
+    #[derive(Debug)]
+    struct Scarce {
+        left: AtomicUsize,
+        alive: Arc<Mutex<Option<Arc<Alive>>>>,
+    }
+
+    impl Runtime for Scarce {
+        fn serve(&self, core: &Arc<Core>, duty: Duty) -> io::Result<()> {
+            *self.alive.lock().unwrap() = Some(Arc::clone(&core.alive));
+            if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Threads.serve(core, duty)
+        }
+
+        fn dial(&self, _dial: Dial) {}
+
+        fn listen(&self, core: &Arc<Core>, bound: Bound) -> io::Result<Box<dyn Listening>> {
+            Threads.listen(core, bound)
+        }
+    }
+
+    #[test]
+    fn what_had_started_ends() {
+        for threads in 0..3 {
+            let setup = Setup::new(EntityName::new(EntityType::CLIENT, 4));
+            let (local, net) = setup.into_local().unwrap();
+            let alive = Arc::default();
+            let scarce = Scarce { left: AtomicUsize::new(threads), alive: Arc::clone(&alive) };
+            let error = Core::new(local, net, Box::new(scarce)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            // Returns when no thread is left.
+            let alive = alive.lock().unwrap().take().unwrap();
+            alive.wait();
+        }
     }
 }

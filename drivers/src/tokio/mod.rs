@@ -27,7 +27,7 @@ use crate::core::{Core, Dial, Duty, Next, Runtime};
 use crate::listen::{Attempt, Binding, Bound, Listening, Route, version_of};
 use crate::notice::{Inlet, Notice};
 use crate::setup::Setup;
-use crate::shutdown::Unsent;
+use crate::shutdown::{GLANCE, Unsent};
 
 /// A messenger on a tokio runtime. What it can do beyond this is in [`cephwire::Messenger`](crate::Messenger): none of
 /// that blocks, and [`send`](crate::Handle::send) needs no `await`.
@@ -72,14 +72,15 @@ impl Deref for Messenger {
 }
 
 impl Messenger {
-    /// Starts one on the current runtime.
+    /// Starts one on the current runtime, which must have io and time enabled
+    /// ([`enable_all`](::tokio::runtime::Builder::enable_all)): without them, tokio panics at the first socket or timer.
     ///
     /// # Errors
     /// There is no runtime, or the system gives no randomness.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let (local, net) = setup.into_local()?;
-        Ok(Self(crate::Messenger { core: Core::new(local, net, Box::new(Tasks(runtime))) }))
+        Ok(Self(crate::Messenger { core: Core::new(local, net, Box::new(Tasks(runtime)))? }))
     }
 
     /// As [`blocking::Messenger::bind`](crate::blocking::Messenger::bind).
@@ -121,10 +122,14 @@ impl Messenger {
     pub async fn shutdown(&self, patience: Duration) -> Vec<Unsent> {
         let core = &self.0.core;
         core.stop_listening();
-        core.flushing.store(true, Ordering::SeqCst);
-        let end = Instant::now() + patience;
-        while !core.is_flushed() && Instant::now() < end && !core.is_stopped() {
-            let _ = timeout_at(end.into(), rings(&core.flushed)).await;
+        let first = !core.flushing.swap(true, Ordering::SeqCst);
+        let end = Instant::now().checked_add(patience);
+        while core.is_to_flush(end) {
+            match end {
+                _ if !first => sleep(GLANCE).await,
+                Some(end) => drop(timeout_at(end.into(), rings(&core.flushed)).await),
+                None => rings(&core.flushed).await,
+            }
         }
         let unsent = core.unsent();
         core.stop();
@@ -172,7 +177,7 @@ use std::task::Poll::{Pending, Ready};
 struct Tasks(Handle);
 
 impl Runtime for Tasks {
-    fn serve(&self, core: &Arc<Core>, duty: Duty) {
+    fn serve(&self, core: &Arc<Core>, duty: Duty) -> io::Result<()> {
         let (life, core) = (core.alive.one(), Arc::clone(core));
         self.0.spawn(async move {
             let _life = life;
@@ -187,6 +192,7 @@ impl Runtime for Tasks {
                 }
             }
         });
+        Ok(())
     }
 
     fn dial(&self, dial: Dial) {
