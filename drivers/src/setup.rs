@@ -40,6 +40,9 @@ impl Setup {
     /// A messenger of this name.
     ///
     /// Segments of messages on open sessions are received in one piece each: `protocol.limits.ahead` allows for that.
+    /// So a peer with an open session can have memory reserved for one whole segment, 64 MiB, before it sends it; with the
+    /// method "none" that is anybody who connects. Who must not pay for that sets `protocol.limits.ahead` to 64 KiB, or
+    /// lowers `protocol.limits.data`.
     #[must_use]
     pub fn new(name: EntityName) -> Self {
         let limits = Limits::default();
@@ -76,7 +79,8 @@ impl Setup {
         self
     }
 
-    /// With this authentication.
+    /// With this authentication. For a cluster with keys, `examples/cephx.rs` shows the way from a keyring to an OSD:
+    /// [`Wallet`](cephwire_protocol::auth::cephx::Wallet) and [`ClientAuth`](cephwire_protocol::auth::cephx::ClientAuth).
     #[must_use]
     pub fn auth(mut self, auth: Arc<dyn Auth>) -> Self {
         self.auth = Some(auth);
