@@ -73,7 +73,13 @@
 //! The latter make a difference, but another rule comes to an end that is as good: their own tests (`handshake_*`) say
 //! what they must do. (The reset of ident rule 5 makes none for peers, which have no resetcheck.)
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 #[path = "races/automaton.rs"]
 mod automaton;

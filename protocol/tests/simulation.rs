@@ -17,7 +17,7 @@
 //!
 //! For many, as CI does: `CEPHWIRE_SIM_RUNS=20000 cargo test --release -p cephwire-protocol --test simulation`.
 
-#![expect(clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod sim;
 
