@@ -40,9 +40,9 @@ impl Setup {
     /// A messenger of this name.
     ///
     /// Segments of messages on open sessions are received in one piece each: `protocol.limits.ahead` allows for that.
-    /// So a peer with an open session can have memory reserved for one whole segment, 64 MiB, before it sends it; with the
-    /// method "none" that is anybody who connects. Who must not pay for that sets `protocol.limits.ahead` to 64 KiB, or
-    /// lowers `protocol.limits.data`.
+    /// So a peer with an open session can have memory reserved for one whole segment, 64 MiB, before it sends it; all peers
+    /// together have `protocol.dispatch_throttle_bytes`. With the method "none" a peer is anybody who connects. Who must
+    /// not pay for that sets `protocol.limits.ahead` to 64 KiB, or lowers `protocol.limits.data`.
     #[must_use]
     pub fn new(name: EntityName) -> Self {
         let limits = Limits::default();
