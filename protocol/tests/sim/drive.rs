@@ -86,7 +86,7 @@ impl World {
         while let Some(event) = self.nodes[node].sessions[session].poll_event() {
             self.trace(|| format!("node {node} session {session}: {event:?}"));
             match event {
-                Event::Message(received) => {
+                Event::Message(mut received) => {
                     let Message { header, data, .. } = &received.message;
                     let header = *header;
                     let from = received.source.num as usize;
@@ -99,6 +99,10 @@ impl World {
                         let incarnation = self.nodes[node].incarnation;
                         let until = self.now + std::time::Duration::from_micros(self.random.below(30_000));
                         self.net.at(until, Happening::Done { node, incarnation });
+                        if self.random.one_in(2) {
+                            // It waits no longer to be dispatched, and is not done with.
+                            received.dispatched();
+                        }
                         self.nodes[node].held.push_back(received);
                     }
                 }

@@ -117,7 +117,21 @@ struct Node {
     backlog: HashMap<LinkId, (Vec<u8>, bool)>,
     /// Messages that the application still has.
     held: VecDeque<Received>,
+    /// Those of its policies, and the one of its dispatch queue.
     throttles: Vec<Arc<Throttle>>,
+}
+
+impl Node {
+    /// All that it has is dropped. Nothing of that may stay taken, or refer to itself.
+    fn die(self) {
+        let (throttles, local) = (self.throttles.clone(), Arc::downgrade(&self.local));
+        drop(self);
+        for throttle in throttles {
+            let left = (throttle.current(), throttle.waiters());
+            assert_eq!(left, (0, 0), "a throttle of a node that is no more: {throttle:?}");
+        }
+        assert_eq!(local.strong_count(), 0, "something of a node that is no more");
+    }
 }
 
 pub(crate) struct World {
@@ -178,6 +192,7 @@ impl World {
         }
         let auth = Arc::new(AllowAll { name });
         let local = Local::new(name, addr.into(), nonce, self.random.next(), policies, auth, options);
+        throttles.push(Arc::clone(local.dispatch_throttle()));
         let (table, sessions, owners) = (Messenger::new(), Vec::new(), HashMap::new());
         let (backlog, held) = (HashMap::new(), VecDeque::new());
         Node {
@@ -332,7 +347,8 @@ impl World {
         let incarnation = self.nodes[node].incarnation + 1;
         let old = self.nodes[node].addr;
         let nonce = if renamed { old.nonce + 1 + self.random.below(300) as u32 } else { old.nonce };
-        self.nodes[node] = self.node(node, nonce, incarnation);
+        let fresh = self.node(node, nonce, incarnation);
+        std::mem::replace(&mut self.nodes[node], fresh).die();
         self.ledger.restarted(node);
         if renamed {
             // Who knows the old name learns of it in other ways, and gives it up.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cephwire_protocol::Session;
-use cephwire_protocol::codec::{AddrVec, Timestamp, priority};
+use cephwire_protocol::codec::{Timestamp, priority};
 
 use super::World;
 
@@ -13,6 +13,7 @@ impl World {
     pub(crate) fn settle(&mut self) {
         self.refuse = 0;
         self.run(Duration::from_secs(120));
+        self.give_up();
         // A server that has something to say waits for its client, which may have nothing: it has now. And
         // who lost a session may learn of it only now.
         for _ in 0..2 {
@@ -38,6 +39,22 @@ impl World {
         }
         self.rest();
         self.alive();
+    }
+
+    /// Users give up peers that are no more. A claim of such a peer may have arrived after its restart under another
+    /// name, when those who knew the old one had given it up already; what then has something to send dials for ever.
+    /// Nothing on the wire tells a session that its peer will not come back: maps do (session spec §12).
+    fn give_up(&mut self) {
+        for node in 0..self.nodes.len() {
+            for session in 0..self.nodes[node].sessions.len() {
+                let there = &self.nodes[node].sessions[session];
+                let known = self.nodes.iter().any(|node| *there.key() == node.addr.into());
+                if !known && !there.key().0.is_empty() && !there.is_closed() {
+                    assert!(!there.is_open(), "node {node} session {session} is open to nobody: {there:#?}");
+                    self.close(node, session, false);
+                }
+            }
+        }
     }
 
     fn pairs(&self) -> Vec<(usize, usize)> {
@@ -87,12 +104,6 @@ impl World {
     fn settled(&self) -> Result<(), Waits<'_>> {
         for (node, there) in self.nodes.iter().enumerate() {
             for (index, session) in there.sessions.iter().enumerate() {
-                // A peer that restarted under another name is dialed for ever, if its last claim of the old one
-                // arrived after the restart: nobody tells a session that its peer will not come back.
-                let gone = |key: &AddrVec| !self.nodes.iter().any(|node| *key == node.addr.into());
-                if !session.key().0.is_empty() && gone(session.key()) && !session.is_open() {
-                    continue;
-                }
                 let quiet = session.is_open() || session.is_closed() || session.is_standby();
                 let outbox = session.outbox();
                 let empty = outbox.is_empty() && outbox.unacknowledged() == 0 && outbox.queued_bytes() == 0;
