@@ -24,6 +24,8 @@ pub(crate) struct Step {
     pub(crate) places: Vec<u8>,
     /// What was written to which of those, in order.
     pub(crate) writes: Vec<(u8, Vec<u32>)>,
+    /// The node's user was told of a reset.
+    pub(crate) told: bool,
     /// It only brought the handshake of its link forward, and makes no difference if that fails.
     pub(crate) quiet: bool,
 }
@@ -119,8 +121,8 @@ impl Automaton {
                 // It may have come here on another way than the one that took the step: it must not matter.
                 let again = self.take(state, node, input, frames);
                 assert_eq!(
-                    (again.next, &again.places, &again.writes),
-                    (step.next, &step.places, &step.writes)
+                    (again.next, &again.places, &again.writes, again.told),
+                    (step.next, &step.places, &step.writes, step.told)
                 );
                 self.verified += 1;
             }
@@ -149,7 +151,9 @@ impl Automaton {
         };
         let handshake = handshake.filter(|link| node.shakes_hands(*link));
         let rest = handshake.map(|link| node.key_without(Some(link)));
+        let resets = node.resets();
         let written = node.apply(input, &frames.bytes);
+        let told = node.resets() > resets;
         self.inputs += 1;
         let after = node.links();
         let quiet = rest.is_some() && before == after && rest == Some(node.key_without(handshake));
@@ -165,7 +169,7 @@ impl Automaton {
             self.kept.clear();
         }
         self.kept.insert(next, node);
-        Step { next, places, writes, quiet }
+        Step { next, places, writes, told, quiet }
     }
 
     /// A node in this state: taken from those kept, or made.

@@ -128,6 +128,8 @@ pub(crate) struct View {
     /// Something was received twice, or out of order.
     pub(crate) disordered: bool,
     pub(crate) resets: u32,
+    /// The link on which its session is open.
+    pub(crate) open: Option<u8>,
     /// A session waits: it is neither open nor in standby.
     pub(crate) waits: bool,
     /// Messages wait in a server, which never dials.
@@ -170,6 +172,11 @@ impl Node {
     /// The links that it has, the oldest first.
     pub(crate) fn links(&self) -> Vec<LinkId> {
         self.owners.keys().copied().collect()
+    }
+
+    /// How often its user was told of a reset.
+    pub(crate) fn resets(&self) -> u32 {
+        self.resets
     }
 
     /// Lets it happen; what is written in answer is returned.
@@ -355,6 +362,10 @@ impl Node {
         let links = self.links();
         let alive = || self.sessions.iter().filter(|session| !session.is_closed());
         let registered = self.table.find(&self.peer());
+        let place = |session: usize| {
+            let link = self.sessions[session].link()?;
+            links.iter().position(|other| *other == link).map(|place| place as u8)
+        };
         let is_settled = |session: &&Session| session.is_open() || session.is_standby();
         View {
             links: links.len() as u8,
@@ -366,6 +377,7 @@ impl Node {
             received: self.before | set(&self.received),
             disordered: !self.received.is_sorted_by(|a, b| a < b),
             resets: self.resets,
+            open: registered.filter(|session| self.sessions[*session].is_open()).and_then(place),
             waits: !alive().all(|session| is_settled(&session)),
             stands_by: alive().any(|session| session.is_standby() && session.policy().server),
             queued: alive().any(|session| {
