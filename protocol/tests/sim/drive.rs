@@ -80,6 +80,15 @@ impl World {
         }
     }
 
+    /// Notes on which connection a session is open. Says whether it is at the other end too, and not lost there.
+    fn meets(&mut self, node: usize, session: usize) -> bool {
+        let Some(link) = self.nodes[node].sessions[session].link() else { return false };
+        self.nodes[node].open.insert(link);
+        let Some((peer, far)) = self.net.other((node, link)) else { return false };
+        let nodes = &self.nodes;
+        nodes[peer].open.contains(&far) && nodes[peer].owners.contains_key(&far)
+    }
+
     fn events(&mut self, node: usize, session: usize) {
         let id = self.session_id(node, session);
         let mut replies = Vec::new();
@@ -106,7 +115,10 @@ impl World {
                         self.nodes[node].held.push_back(received);
                     }
                 }
-                Event::Open { .. } => self.ledger.opened(id),
+                Event::Open { .. } => {
+                    let met = self.meets(node, session);
+                    self.ledger.opened(id, met);
+                }
                 Event::Reset(_) => self.ledger.reset(id, true),
                 Event::RemoteReset => self.ledger.reset(id, false),
                 _ => {}

@@ -26,8 +26,8 @@ pub(crate) enum Note {
     Sent { from: usize, tid: u64, priority: u16, reply: bool },
     /// It received one.
     Received { by: usize, tid: u64, priority: u16 },
-    /// A session is open.
-    Opened { node: usize },
+    /// A session is open; `met` if the other end of the same connection is too, and is not lost yet.
+    Opened { met: bool },
     /// What was sent may be lost.
     Reset { node: usize },
 }
@@ -84,10 +84,10 @@ impl Ledger {
         self.history.push(Note::Received { by: by.0, tid, priority });
     }
 
-    /// A session is open.
-    pub(crate) fn opened(&mut self, session: SessionId) {
+    /// A session is open, and perhaps at both ends of its connection.
+    pub(crate) fn opened(&mut self, session: SessionId, met: bool) {
         assert!(!self.ended.contains(&session), "session {session:?} had ended before it opened");
-        self.history.push(Note::Opened { node: session.0 });
+        self.history.push(Note::Opened { met });
     }
 
     /// A session's user was told that messages may be lost.

@@ -111,6 +111,8 @@ struct Node {
     table: Messenger<usize>,
     sessions: Vec<Session>,
     owners: HashMap<LinkId, usize>,
+    /// The links on which a session was open.
+    open: BTreeSet<LinkId>,
     /// Sessions whose sockets take no bytes for now.
     stalled: BTreeSet<usize>,
     /// What has arrived and is not read yet, and whether the end comes behind it.
@@ -202,6 +204,7 @@ impl World {
             table,
             sessions,
             owners,
+            open: BTreeSet::new(),
             stalled: BTreeSet::new(),
             backlog,
             held,

@@ -54,6 +54,8 @@ pub(crate) struct Net {
     pub(crate) order: u64,
     /// The other end of each end.
     pipes: BTreeMap<End, End>,
+    /// The same, of pipes that are broken too.
+    others: BTreeMap<End, End>,
     /// When the last bytes to an end arrive.
     last: BTreeMap<End, Instant>,
     /// What a pipe's way takes at least.
@@ -78,8 +80,14 @@ impl Net {
             self.paused.remove(&end);
             self.last.remove(&end);
             self.pipes.insert(end, other);
+            self.others.insert(end, other);
             self.latency.insert(end, latency);
         }
+    }
+
+    /// The other end, even if the pipe is broken by now.
+    pub(crate) fn other(&self, end: End) -> Option<End> {
+        self.others.get(&end).copied()
     }
 
     pub(crate) fn ends(&self) -> Vec<End> {
@@ -91,6 +99,7 @@ impl Net {
         let to_node = |happening: &Happening| matches!(happening, Happening::Bytes { to, .. } | Happening::Eof { to } if to.0 == node);
         self.queue.retain(|_, happening| !to_node(happening));
         self.last.retain(|end, _| end.0 != node);
+        self.others.retain(|end, other| end.0 != node && other.0 != node);
         self.dead.retain(|end| end.0 != node);
         self.paused.retain(|end, _| end.0 != node);
     }
