@@ -333,7 +333,36 @@ fn a_reset_makes_earlier_attempts_stale() {
     }
 }
 
-/// §5.4 rule 1 and §6.1 rule 2, and an existing session of v1 (§5.1 check 7, §6.1 rule 1): it is marked down.
+/// §5.4 rule 1 and §6.1 rule 2: a session that has ended and is still registered counts as none, for either claim. It
+/// hears nothing of it.
+#[test]
+fn sessions_that_have_ended_count_as_none() {
+    for resumes in [false, true] {
+        let host = Host::new(Setup::default());
+        let mut old = peer(&host);
+        let cookie = old.open(ident(7, 9)).cookie;
+        host.with(0, |session| session.close(false));
+        host.told(0);
+        host.register(PEER, 0);
+        host.placements();
+        let mut new = peer(&host);
+        if resumes {
+            // Everything is right about the claim, but that there is nothing to resume.
+            new.send(&reconnect((7, cookie), 10, 1, 0));
+            assert_eq!(new.expect(), Frame::SessionReset { full: true });
+            assert_eq!(host.placements(), [Placement::Answered]);
+            host.register(PEER, 0);
+        }
+        // An attempt that would be stale, were there a session (§5.4 rule 3).
+        new.open(ident(7, 8));
+        assert_eq!(host.placements(), [Placement::Displace]);
+        assert_eq!((host.find(PEER), new.owner()), (Some(1), Some(1)));
+        assert_eq!(host.told(0), [""; 0]);
+    }
+}
+
+/// An existing session of v1 (§5.1 check 7, §6.1 rule 1): it is marked down before anything is judged, and counts as
+/// none.
 #[test]
 fn sessions_of_the_other_version_are_marked_down() {
     for resumes in [false, true] {

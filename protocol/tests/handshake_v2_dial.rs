@@ -401,6 +401,44 @@ fn retries_are_capped() {
     }
 }
 
+/// What no decoder takes, in whatever state of a dialed connection: it fails, and the error says where.
+#[test]
+fn malformed_frames() {
+    // Which byte of a HELLO is flipped.
+    type Damage = fn(&mut Vec<u8>);
+    let rows: [(&str, Damage); 3] = [
+        ("crc of the preamble", |bytes| bytes[28] ^= 1),
+        ("crc of the segment", |bytes| *bytes.last_mut().unwrap_or(&mut 0) ^= 1),
+        ("a segment's byte", |bytes| bytes[40] ^= 1),
+    ];
+    for (phase, _, way) in STAGES {
+        for (what, damage) in &rows {
+            let (host, mut peer) = way();
+            peer.names();
+            host.events(0);
+            let mut bytes = script::Dialect::encode(&mut peer.wire, &hello(EntityType::OSD));
+            damage(&mut bytes);
+            peer.send_bytes(&bytes);
+            peer.expect_closed();
+            let error = host.errors(0).concat();
+            assert!(error.starts_with(&format!("{phase}: ")), "{phase}, {what}: {error}");
+            assert!(!error.contains("HELLO, expected"), "{phase}, {what}: {error}");
+        }
+    }
+}
+
+/// An end of file tells in which state it came.
+#[test]
+fn ends_of_file() {
+    let silent = ("BANNER_CONNECTING", &[] as &[_], (|| begin(lossless())) as fn() -> (Host, Script<V2>));
+    for (phase, _, way) in [silent].iter().chain(STAGES) {
+        let (host, peer) = way();
+        host.events(0);
+        peer.close();
+        assert_eq!(host.errors(0), [format!("{phase}: connection closed by the peer")]);
+    }
+}
+
 /// A server may not talk for ever: 128 KiB before the signatures, and 10 s from the dial on (§9).
 #[test]
 fn servers_are_bounded() {

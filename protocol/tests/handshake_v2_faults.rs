@@ -1,7 +1,7 @@
 //! What does a session of v2 do when its connection fails, and who wins when both dial?
 //!
-//! Session2 spec §7 (every policy in every state), §9, the table "a real OSD as client" of §12 in its order, and the
-//! races of §5.4 and §6.1 as §12 saw them.
+//! Session2 spec §7 (every policy in every place is in `handshake_v2_places.rs`), §9, the table "a real OSD as client"
+//! of §12 in its order, and the races of §5.4 and §6.1 as §12 saw them.
 
 #![expect(clippy::panic, reason = "tests")]
 
@@ -11,206 +11,47 @@ use std::time::Duration;
 
 use cephwire_protocol::codec::v2::{ClientIdent, Frame, SessionReconnect};
 use cephwire_protocol::codec::{EntityType, Features, Timestamp};
-use cephwire_protocol::{Options, Policy};
+use cephwire_protocol::{Options, Policy, Session};
+use script::outcome::{After, PRESETS, after, dial};
 use script::v2::{PEER, ident, message_frame, name, reconnect, server_ident};
 use script::{Host, Script, Setup, V2, addr, addrs};
 
-type Preset = (&'static str, fn() -> Policy);
-
-const PRESETS: [Preset; 7] = [
-    ("stateful_server", Policy::stateful_server),
-    ("stateless_registered_server", Policy::stateless_registered_server),
-    ("stateless_server", Policy::stateless_server),
-    ("lossless_peer", Policy::lossless_peer),
-    ("lossless_peer_reuse", Policy::lossless_peer_reuse),
-    ("lossy_client", Policy::lossy_client),
-    ("lossless_client", Policy::lossless_client),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    /// Closed, and the user was told.
-    Reset,
-    /// Closed, and nobody knew of it.
-    Gone,
-    Standby,
-    /// It dials at once.
-    Dials,
-    /// It dials after so many milliseconds.
-    Backoff(u64),
-}
-
-fn after(host: &Host, session: usize) -> After {
-    let told = host.told(session);
-    if host.with(session, |session| session.is_closed()) {
-        return if told.contains(&"reset".to_owned()) { After::Reset } else { After::Gone };
-    }
-    assert!(!told.contains(&"reset".to_owned()));
-    if host.with(session, |session| session.is_standby()) {
-        host.advance(Duration::from_secs(60));
-        assert!(host.dials().is_empty());
-        return After::Standby;
-    }
-    if !host.dials().is_empty() {
-        return After::Dials;
-    }
-    After::Backoff(host.until_dial().as_millis() as u64)
-}
-
-/// Where the fault comes, and the peer whose connection breaks (if there is one by then).
-type Place = (&'static str, fn(&Host, bool), fn(&Policy, bool) -> After);
-
-fn dial(host: &Host, queued: bool) {
-    let session = host.dial(EntityType::OSD, PEER);
-    if queued {
-        host.send(session, 1);
-    }
-}
-
-/// Rules 6, 7 and 9: what happens to an attempt that failed.
-fn attempt_failed(policy: &Policy, queued: bool) -> After {
-    match policy {
-        _ if policy.standby && !queued => After::Standby,
-        _ if policy.server => After::Standby,
-        _ => After::Backoff(200),
-    }
-}
-
-/// Rules 2, 6, 7 and 8: what happens to an open session.
-fn broken(policy: &Policy, queued: bool) -> After {
-    match policy {
-        _ if policy.lossy => After::Reset,
-        _ if policy.server || policy.standby && !queued => After::Standby,
-        _ => After::Dials,
-    }
-}
-
-const PLACES: &[Place] = &[
-    (
-        "START_CONNECT",
-        |host, queued| {
-            dial(host, queued);
-            host.refuse(std::io::ErrorKind::TimedOut);
-        },
-        attempt_failed,
-    ),
-    (
-        "BANNER_CONNECTING",
-        |host, queued| {
-            dial(host, queued);
-            host.dialed::<V2>().close();
-        },
-        attempt_failed,
-    ),
-    (
-        "AUTH_CONNECTING",
-        |host, queued| {
-            dial(host, queued);
-            let mut peer = host.dialed::<V2>();
-            peer.greet(EntityType::OSD);
-            peer.close();
-        },
-        attempt_failed,
-    ),
-    (
-        "SESSION_CONNECTING",
-        |host, queued| {
-            dial(host, queued);
-            let mut peer = host.dialed::<V2>();
-            peer.admit_new();
-            peer.send(&Frame::IdentMissingFeatures(Features(1)));
-        },
-        attempt_failed,
-    ),
-    (
-        "WAIT",
-        |host, queued| {
-            dial(host, queued);
-            let mut peer = host.dialed::<V2>();
-            peer.admit_new();
-            peer.send(&Frame::Wait);
-            peer.expect_closed();
-        },
-        |policy, _| match policy {
-            _ if policy.lossy => After::Reset,
-            _ if policy.server => After::Standby,
-            _ => After::Backoff(15_000),
-        },
-    ),
-    (
-        "READY, dialed",
-        |host, queued| {
-            dial(host, queued);
-            let mut peer = host.dialed::<V2>();
-            let lossy = peer.admit_new().flags != 0;
-            peer.send(&Frame::ServerIdent(server_ident(9, lossy)));
-            peer.close();
-        },
-        broken,
-    ),
-    (
-        "READY, dialed, everything acknowledged",
-        |host, _| {
-            dial(host, true);
-            let mut peer = host.dialed::<V2>();
-            let lossy = peer.admit_new().flags != 0;
-            peer.send(&Frame::ServerIdent(server_ident(9, lossy)));
-            peer.send(&Frame::Ack(1));
-            peer.close();
-        },
-        |policy, _| broken(policy, false),
-    ),
-    (
-        "READY, accepted",
-        |host, queued| {
-            let mut peer = host.accept::<V2>();
-            peer.enter();
-            peer.open(ident(7, 1));
-            if queued {
-                host.send(0, 1);
-            }
-            peer.close();
-        },
-        broken,
-    ),
-    (
-        "READY, a violation",
-        |host, queued| {
-            let mut peer = host.accept::<V2>();
-            peer.enter();
-            peer.open(ident(7, 1));
-            if queued {
-                host.send(0, 1);
-            }
-            peer.send(&Frame::Wait);
-        },
-        broken,
-    ),
-    (
-        "SESSION_ACCEPTING",
-        |host, _| {
-            let mut peer = host.accept::<V2>();
-            peer.enter();
-            peer.close();
-        },
-        |_, _| After::Gone,
-    ),
-    ("BANNER_ACCEPTING", |host, _| host.accept::<V2>().close(), |_, _| After::Gone),
-];
-
-/// §7: every place, every policy, with and without something to send.
+/// §7 rule 2: a session that was marked so ends with the next fault once it was open, whatever its policy; while it
+/// still connects, it goes on trying.
 #[test]
-fn faults() {
-    for (place, happen, expected) in PLACES {
-        for (preset, policy) in PRESETS {
-            for queued in [false, true] {
-                let host = Host::new(Setup::policy(policy()));
-                happen(&host, queued);
-                let expected = expected(&policy(), queued);
-                assert_eq!(after(&host, 0), expected, "{place}, {preset}, queued: {queued}");
-            }
+fn disposable_sessions_end_with_the_next_fault() {
+    for (preset, policy) in PRESETS {
+        for accepted in [false, true] {
+            let host = Host::new(Setup::policy(policy()));
+            let mut peer = if accepted {
+                let mut peer = host.accept::<V2>();
+                peer.enter();
+                peer.open(ident(7, 1));
+                peer
+            } else {
+                dial(&host, false);
+                let mut peer = host.dialed::<V2>();
+                let lossy = peer.admit_new().flags != 0;
+                peer.send(&Frame::ServerIdent(server_ident(9, lossy)));
+                peer
+            };
+            host.send(0, 1);
+            host.with(0, Session::mark_disposable);
+            // Until then it is as good as any.
+            peer.send(&message_frame(1, 0, 2));
+            assert!(host.told(0).contains(&"message 2".to_owned()));
+            assert!(host.with(0, |session| session.is_open()));
+            peer.close();
+            assert_eq!(after(&host, 0), After::Reset, "{preset}, accepted: {accepted}");
         }
     }
+    let host = Host::new(Setup::policy(Policy::lossless_client()));
+    dial(&host, true);
+    let mut peer = host.dialed::<V2>();
+    peer.admit_new();
+    host.with(0, Session::mark_disposable);
+    peer.close();
+    assert_eq!(after(&host, 0), After::Backoff(200));
 }
 
 /// §7 rule 9: 0.2 s, doubled up to 15 s; back to 0 once open.

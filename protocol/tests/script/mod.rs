@@ -23,6 +23,7 @@
 )]
 
 pub(crate) mod auth;
+pub(crate) mod outcome;
 pub(crate) mod v2;
 
 use std::cell::{RefCell, RefMut};
@@ -321,6 +322,11 @@ impl Host {
     /// The session registered under these addresses.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         self.state().table.find(&addrs(key))
+    }
+
+    /// Registers a session once more: a driver may not have taken it out of its table yet.
+    pub(crate) fn register(&self, key: &str, session: usize) {
+        self.state().table.insert(addrs(key), session);
     }
 
     /// How many sessions there are, ended ones included; the newest is the last.
