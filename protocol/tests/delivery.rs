@@ -185,7 +185,7 @@ impl StateMachineTest for Sessions {
 }
 
 prop_state_machine! {
-    #![proptest_config(Config { cases: 256, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 384, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn once_and_in_order(sequential 1..60 => Sessions);
