@@ -220,7 +220,7 @@ impl Denied {
 
 impl std::error::Error for Denied {}
 
-/// "peer allows methods [cephx], modes [secure]; we offered [none] with [crc] (error -95)".
+/// `"peer allows methods [cephx], modes [secure]; we offered [none] with [crc] (error -95)"`.
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { offered_methods, offered_modes, allowed_methods, allowed_modes, .. } = self;
