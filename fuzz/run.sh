@@ -4,8 +4,13 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-180}
 jobs=${2:-2}
-[ $# -gt 2 ] && shift 2 || set -- v1_decode v2_decode v2_secure_decode round_trip splits addr_text capture \
-    session_ops handshake_v1 handshake_v2 cephx_client cephx_server keyring
+if [ $# -gt 2 ]; then
+    shift 2
+else
+    # shellcheck disable=SC2046 # names of targets have no spaces
+    set -- $(cargo +nightly fuzz list)
+    [ $# -gt 0 ]
+fi
 logs=fuzz/artifacts/logs
 mkdir -p "$logs"
 # The sanitizer's own memory counts too; by default it keeps 256 MB of freed memory.

@@ -10,7 +10,7 @@
 //! | `round_trip` | pseudo-random bytes |
 //! | `cephx_client`, `cephx_server` | pseudo-random bytes |
 //! | `keyring` | a keyring with all it may have, and one key |
-//! | `session_ops`, `handshake_v1`, `handshake_v2` | a session that opens, and pseudo-random bytes behind it |
+//! | `session_ops`, `handshake_v1`, `handshake_v2` | two sides of each kind whose sessions open; pseudo-random bytes behind that |
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,7 +20,7 @@ use std::{fs, io};
 
 use cephwire_cli::capture::{Event, Streams};
 use cephwire_codec::arbitrary::{Delivery, decode};
-use cephwire_fuzz::{HEAD, SettingsV1};
+use cephwire_fuzz::{HEAD, PARTIES, SettingsV1};
 
 /// The bytes of a stream, and of a capture, that go into a seed.
 const STREAM: usize = 6 << 10;
@@ -98,14 +98,27 @@ impl Corpus {
     }
 }
 
-/// Two sessions of each version and policy that open; then, whatever noise says.
+/// Two sides of each kind, each revision, each mode, with compression, throttles and each policy, that open; then,
+/// whatever noise says.
 fn sessions(corpus: &mut Corpus) -> io::Result<()> {
-    let open: Vec<u8> = [0, 0, 1, 0].into_iter().chain([2, 0, 2, 1].repeat(12)).collect();
-    for n in 0..28u8 {
-        let bytes = noise(n.into(), 32 << (n % 4));
-        corpus.add("session_ops", &[&[n % 2, n % 7, n / 4][..], &open, &bytes].concat())?;
-        for target in ["handshake_v1", "handshake_v2"] {
-            corpus.add(target, &[&[n % 7, n % 8, n / 2][..], &bytes].concat())?;
+    let talk = |side: u8| [0, side, 5, 0x42].into_iter().chain([1, 0, 1, 1]).chain([2, 0, 2, 1].repeat(12));
+    // Messages, a cut, messages.
+    let honest: Vec<u8> = talk(0).chain(talk(1)).chain([4, 0]).chain(talk(0)).chain([4, 2]).collect();
+    let mut n = 0u8;
+    for version in [0, 1, 3, 5] {
+        for who in [0, 1, 2, 3, 4, 5, 64 + 1] {
+            for what in [0, 1, 4, 5 + 8, 16, 32 + 64] {
+                n = n.wrapping_add(1);
+                let parties: [u8; PARTIES] = [version | n << 3, who, what, n % 7, n / 7 % 7];
+                let bytes = noise(n.into(), 32 << (n % 4));
+                corpus.add("session_ops", &[&parties[..], &honest].concat())?;
+                if n.is_multiple_of(2) {
+                    corpus
+                        .add("session_ops", &[&parties[..], &talk(0).collect::<Vec<_>>(), &bytes].concat())?;
+                }
+                let target = if version == 0 { "handshake_v1" } else { "handshake_v2" };
+                corpus.add(target, &[&parties[..], &[n & 63, n / 5], &bytes].concat())?;
+            }
         }
     }
     Ok(())

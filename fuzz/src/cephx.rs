@@ -23,7 +23,7 @@ use cephwire_protocol::auth::cephx::{
 };
 use cephwire_protocol::auth::{Answer, Auth, Client, Peer, Request, Server};
 
-const NOW: Timestamp = Timestamp { sec: 1_700_000_000, nsec: 0 };
+pub(crate) const NOW: Timestamp = Timestamp { sec: 1_700_000_000, nsec: 0 };
 const OSD: EntityType = EntityType::OSD;
 
 /// A keyring's text: no panic; what was read comes out as text that reads the same.
@@ -56,7 +56,7 @@ struct Cluster {
     random: Random,
 }
 
-fn key(n: u8, kind: KeyType) -> CryptoKey {
+pub(crate) fn key(n: u8, kind: KeyType) -> CryptoKey {
     CryptoKey::generate(kind, NOW, &mut Random::new([n; 32]))
 }
 
@@ -83,21 +83,20 @@ impl Cluster {
         }
     }
 
-    /// Logs in, as a client of v1 does.
-    fn log_in(&self, wallet: &Wallet) {
-        let (mut talk, mut next) = (self.server.talk(), wallet.hello(&[method::CEPHX]));
-        while let Ok(Progress::Send(message)) = wallet.handle_auth_reply(NOW, &talk.handle_auth(NOW, &next).0)
-        {
-            next = message;
-        }
-        assert!(wallet.ticket(OSD).is_some());
-    }
-
     fn osd(&self) -> ServiceAuth {
         let service = Service::new(OSD, ServiceOptions::default(), [7; 32]);
         service.set_secrets(self.server.rotating_secrets(OSD, NOW));
         ServiceAuth { wallet: self.wallet(), service }
     }
+}
+
+/// Logs in, as a client of v1 does.
+pub(crate) fn log_in(server: &Arc<KeyServer>, wallet: &Wallet) {
+    let (mut talk, mut next) = (server.talk(), wallet.hello(&[method::CEPHX]));
+    while let Ok(Progress::Send(message)) = wallet.handle_auth_reply(NOW, &talk.handle_auth(NOW, &next).0) {
+        next = message;
+    }
+    assert!(wallet.ticket(OSD).is_some());
 }
 
 fn peer(own: EntityType, kind: EntityType, u: &mut Unstructured<'_>) -> Result<Peer> {
@@ -143,7 +142,7 @@ fn client(u: &mut Unstructured<'_>) -> Result<()> {
     let mut cluster = Cluster::new(u)?;
     let wallet = cluster.wallet();
     if u.arbitrary()? {
-        cluster.log_in(&wallet);
+        log_in(&cluster.server, &wallet);
     }
     if u.ratio(1u8, 3u8)? {
         messages(u, &mut cluster, &wallet)?;
@@ -300,7 +299,7 @@ fn authorizers(
     server: &mut dyn Server,
 ) -> Result<()> {
     let wallet = cluster.wallet();
-    cluster.log_in(&wallet);
+    log_in(&cluster.server, &wallet);
     let secrets = cluster.server.rotating_secrets(service, NOW);
     let Some(ticket) = wallet.ticket(service) else { return Ok(()) };
     let (id, Some(secret)) = (ticket.blob.secret_id, secrets.find(ticket.blob.secret_id)) else {

@@ -9,8 +9,8 @@
 //! | [`splits`] | a way for bytes to arrive, then one of the above | what is decoded does not depend on it |
 //! | [`addr_text`] | text, and an address's bytes | what is read prints, or encodes, as what it was read as |
 //! | [`capture`] | a capture file | no panic; what a stream's events say is without gap or overlap |
-//! | [`session_ops`] | what happens to two sessions | no panic, no storm, no endless speech |
-//! | [`handshake_v1`], [`handshake_v2`] | a stranger's bytes or frames, after some steps of a handshake | the same |
+//! | [`session_ops`] | who two sides are, and what happens to them | no panic, no storm, no endless speech; rest in the end |
+//! | [`handshake_v1`], [`handshake_v2`] | the same; then a stranger's bytes or frames, after some steps of a handshake | the same |
 //! | [`cephx_client`], [`cephx_server`] | payloads, also valid envelopes around anything | no panic, nobody is believed without proof |
 //! | [`keyring`] | text | what is read comes out as what it was read as |
 #![forbid(unsafe_code)]
@@ -25,11 +25,15 @@ use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Malf
 mod cephx;
 mod events;
 mod forge;
+mod parties;
+mod rest;
 mod sessions;
 mod settings;
+mod world;
 
 pub use cephx::{cephx_client, cephx_server, keyring};
 pub use events::capture;
+pub use parties::PARTIES;
 pub use sessions::{handshake_v1, handshake_v2, session_ops};
 pub use settings::{HEAD, SettingsV1, SettingsV2};
 
