@@ -49,6 +49,10 @@ pub struct Options {
     pub limits_before: Limits,
     /// How often a peer may claim, or answer a claim, on one connection.
     pub claims: u32,
+    /// How many connections in a row may open and break without anything that was sent or received on them, until a
+    /// session pauses before it dials again. There may be a message that its peer does not survive. (Ceph never
+    /// pauses there.)
+    pub fruitless: u32,
     /// Whether 2.1 is spoken.
     pub revision_1: bool,
     /// Compression methods, the best first. If there is none, v2's banner does not even offer to talk about it.
@@ -92,6 +96,7 @@ impl Default for Options {
                 ..Limits::default()
             },
             claims: 16,
+            fruitless: 3,
             revision_1: true,
             compression: Vec::new(),
             compress_peers: Vec::new(),

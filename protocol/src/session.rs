@@ -84,6 +84,8 @@ pub struct Session {
     last_keepalive_ack: Option<Timestamp>,
     seqs: Seqs,
     backoff: Duration,
+    /// How often in a row it dialed at once after a connection that brought nothing.
+    fruitless: u32,
     /// When to dial again, or when the dial takes too long. Nothing if that is never, or not known yet: a command began
     /// the dial, and no time was told since.
     wake: Option<Instant>,
@@ -216,6 +218,7 @@ impl Session {
             last_keepalive_ack: None,
             seqs: Seqs::default(),
             backoff: Duration::ZERO,
+            fruitless: 0,
             wake: None,
             now,
             replacing: false,

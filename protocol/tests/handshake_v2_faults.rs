@@ -74,6 +74,68 @@ fn backoff() {
     assert_eq!(host.until_dial().as_millis(), 200);
 }
 
+/// A message that no connection survives is not sent at the speed of handshakes for ever; whatever else breaks
+/// connections, there is another one at once.
+#[test]
+fn a_message_that_breaks_connections() {
+    let host = Host::new(Setup::policy(Policy::lossless_client()));
+    dial(&host, true);
+    let mut peer = host.dialed::<V2>();
+    peer.admit_new();
+    peer.send(&Frame::ServerIdent(server_ident(9, false)));
+    assert_eq!(peer.expect_message(), (1, 0, 1));
+    // Breaks the connection once the message is there; when is the next one?
+    let next = |peer: Script<V2>, said: &[Frame]| {
+        let mut peer = peer;
+        said.iter().for_each(|frame| peer.send(frame));
+        peer.close();
+        let pause = host.until_dial().as_millis();
+        let mut peer = host.dialed::<V2>();
+        peer.admit_resumed();
+        peer.send(&Frame::SessionReconnectOk(0));
+        assert_eq!(peer.expect_message().2, 1);
+        (peer, pause)
+    };
+    for pause in [0, 0, 0, 200, 400, 800] {
+        let paused;
+        (peer, paused) = next(peer, &[]);
+        assert_eq!(paused, pause);
+    }
+    // It is no sign of life that the peer can speak: it does not speak of the message.
+    let mut paused;
+    (peer, paused) = next(peer, &[message_frame(1, 0, 9), Frame::Keepalive2(Timestamp::default())]);
+    assert_eq!(paused, 1600);
+    // An attempt that fails is one more.
+    peer.close();
+    assert_eq!(host.until_dial().as_millis(), 3200);
+    host.refuse(std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(host.until_dial().as_millis(), 6400);
+    peer = host.dialed::<V2>();
+    peer.admit_resumed();
+    // It arrived: on this connection, or on the last one.
+    host.send(0, 2);
+    peer.send(&Frame::SessionReconnectOk(1));
+    assert_eq!(peer.expect_message().2, 2);
+    for said in [&[][..], &[Frame::Ack(2)]] {
+        said.iter().for_each(|frame| peer.send(frame));
+        peer.close();
+        assert_eq!(host.until_dial().as_millis(), 0);
+        peer = host.dialed::<V2>();
+        peer.admit_resumed();
+        peer.send(&Frame::SessionReconnectOk(if said.is_empty() { 1 } else { 2 }));
+    }
+    // So it is where there is nothing to send, as long as something comes.
+    for seq in 2..8 {
+        peer.send(&message_frame(seq, 2, seq));
+        peer.close();
+        paused = host.until_dial().as_millis();
+        assert_eq!(paused, 0);
+        peer = host.dialed::<V2>();
+        peer.admit_resumed();
+        peer.send(&Frame::SessionReconnectOk(2));
+    }
+}
+
 /// §9: an idle connection is a fault after 900 s; whatever is read keeps it alive.
 #[test]
 fn idle() {

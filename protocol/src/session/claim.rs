@@ -26,7 +26,7 @@ impl Session {
             Step::Open(opened) if self.state == State::Connecting => self.dialed_open(opened),
             Step::Open(opened) => {
                 if let Some(received) = opened.received {
-                    self.outbox.discard(received);
+                    self.discard(received);
                 }
                 self.set_open();
                 Ok(())
@@ -119,7 +119,7 @@ impl Session {
             self.seqs.peer_global_seq = opened.global_seq;
         }
         if let Some(received) = opened.received {
-            self.outbox.discard(received);
+            self.discard(received);
         }
         self.take_facts();
         self.set_open();
@@ -127,9 +127,26 @@ impl Session {
         Ok(())
     }
 
+    /// The peer says that `seq` is the last it received.
+    fn discard(&mut self, seq: u64) {
+        let before = self.outbox.queued();
+        self.outbox.discard(seq);
+        if self.outbox.queued() < before {
+            self.bears_fruit();
+        }
+    }
+
+    /// Connections of this session are of use: when one breaks, there shall be another one at once.
+    pub(super) fn bears_fruit(&mut self) {
+        self.fruitless = 0;
+        self.backoff = Duration::ZERO;
+    }
+
     pub(super) fn set_open(&mut self) {
         self.state = State::Open;
-        self.backoff = Duration::ZERO;
+        if self.fruitless <= self.local.options.fruitless {
+            self.backoff = Duration::ZERO;
+        }
         self.stats.reconnects += u64::from(self.stats.connects > 0);
         self.stats.connects += 1;
         if self.delayed.is_none() && self.local.injected(|injector| injector.delays(self.kind)) == Some(true)
@@ -238,7 +255,7 @@ impl Session {
                 false
             }
             Claim::Resume { global_seq, connect_seq, msg_seq, .. } => {
-                self.outbox.discard(msg_seq);
+                self.discard(msg_seq);
                 self.seqs.peer_global_seq = global_seq;
                 self.seqs.connect_seq = connect_seq;
                 true

@@ -76,12 +76,13 @@ impl Session {
             self.seqs.connect_seq = self.seqs.connect_seq.saturating_add(1);
         }
         let at_once = !attempting && !waiting && (self.version == Version::V1 || was != State::Accepting);
-        if at_once {
+        self.fruitless = self.fruitless.saturating_add(at_once.into());
+        if at_once && self.fruitless <= self.local.options.fruitless {
             // F7, rule 8.
             self.backoff = Duration::ZERO;
             self.start_dial(Some(self.now));
         } else {
-            // F5, rule 9.
+            // F5, rule 9; or what is sent first is what breaks them.
             self.back_off(waiting);
         }
     }

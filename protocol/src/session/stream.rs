@@ -60,7 +60,7 @@ impl Session {
             Item::Message { seq, ack, source, message } => {
                 // A lossy session has nothing to be acknowledged, unless it has become one (`mark_disposable`).
                 if let Some(ack) = ack {
-                    self.outbox.acknowledge(ack);
+                    self.acknowledge(ack);
                 }
                 // A duplicate is dropped, and reading goes on (Ceph stalls); a gap is legal.
                 let len = message.payload_len() as u64;
@@ -69,6 +69,9 @@ impl Session {
                     return;
                 }
                 self.in_seq = seq;
+                if self.outbox.is_empty() && self.outbox.unacknowledged() == 0 {
+                    self.bears_fruit();
+                }
                 self.ack_due |= !self.policy.lossy;
                 if self.local.is_black_hole(self.kind) {
                     return;
@@ -78,7 +81,7 @@ impl Session {
                 let source = source.unwrap_or(EntityName::new(self.kind, self.gid));
                 self.deliver(Received { message, seq, source, stamps: Some(stamps), permits });
             }
-            Item::Ack(seq) => self.outbox.acknowledge(seq),
+            Item::Ack(seq) => self.acknowledge(seq),
             // It returns what it held.
             Item::Aborted => self.admission = Admission::default(),
             Item::Keepalive => self.last_keepalive = Some(self.now),
@@ -89,6 +92,14 @@ impl Session {
             }
             Item::Keepalive2Ack(stamp) => self.last_keepalive_ack = Some(stamp),
             Item::Close => self.close(false),
+        }
+    }
+
+    fn acknowledge(&mut self, seq: u64) {
+        let before = self.outbox.unacknowledged();
+        self.outbox.acknowledge(seq);
+        if self.outbox.unacknowledged() < before {
+            self.bears_fruit();
         }
     }
 

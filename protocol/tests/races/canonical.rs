@@ -6,7 +6,8 @@
 //! * names of links: they are only ever compared, and nodes name links by their order anyway. `Local` stands aside,
 //!   once for all sessions;
 //! * times: whatever waits may end its wait at any moment here, so only what it waits for counts
-//!   ([`WaitsFor`](crate::node::WaitsFor)). The length of the last backoff is a time too;
+//!   ([`WaitsFor`](crate::node::WaitsFor)). The length of the last backoff is a time too, and how many connections
+//!   brought nothing would lead to one, were the limit not so high;
 //! * what is only told to people: statistics, facts and the error of the last failure, the phase, the number of frames,
 //!   the last connection's facts (a dial begins with new ones);
 //! * where in the stream a decoder is, how much memory it takes next, the last frame's footprint, its body if no frame
@@ -23,7 +24,7 @@ const VALUES: [&str; 8] =
     ["Local {", "Instant {", "LinkId(", "Stats {", "Footprint {", "Times {", "failure: Some(", "last: Some("];
 
 /// The same for fields.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "held:",
     "next:",
     "lent:",
@@ -31,6 +32,7 @@ const FIELDS: [&str; 10] = [
     "scratch:",
     "frames:",
     "backoff:",
+    "fruitless:",
     "phase:",
     "last: None",
     "failure: None",

@@ -149,7 +149,10 @@ impl Node {
         let auth = Arc::new(AllowAll { name });
         let addr = addr(number, version);
         let seed = number as u64 + 1000 * u64::from(life);
-        let options = Options::default().with(|options| options.claims = CLAIMS);
+        // A session that pauses shows nothing that the backoff of an attempt does not.
+        let options = Options::default().with(|options| {
+            (options.claims, options.fruitless) = (CLAIMS, u32::MAX);
+        });
         let local = Local::new(name, addr.into(), addr.nonce, seed, policies, auth, options);
         Self {
             identity: identity.clone(),
