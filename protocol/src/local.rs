@@ -335,14 +335,15 @@ impl Local {
         self.shared().wall
     }
 
-    /// The next number for a connection attempt, above `seen`. It stays within 32 bits, as v1 has no more;
-    /// a peer that claims to have seen more is not believed.
+    /// The next number for a connection attempt, above `seen`. It stays within 32 bits, as v1 has no more, and is the
+    /// greatest of them for ever then: peers take a number once more that they have seen. Whatever this side has ever
+    /// said is believed when a peer has seen it, or who forgets its numbers at a restart were kept out for good. What
+    /// it cannot have said is not.
     pub(crate) fn next_global_seq(&self, seen: u64) -> u64 {
+        const MOST: u64 = u32::MAX as u64;
         let mut shared = self.shared();
-        if seen < u64::from(u32::MAX) / 2 {
-            shared.global_seq = shared.global_seq.max(seen);
-        }
-        shared.global_seq += 1;
+        let last = if seen <= MOST { shared.global_seq.max(seen) } else { shared.global_seq };
+        shared.global_seq = (last + 1).min(MOST);
         shared.global_seq
     }
 
@@ -480,6 +481,29 @@ fn image(addr: &EntityAddr) -> Vec<u8> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    /// Who was driven up, by anybody, and then forgot, learns from its peers where it stopped.
+    #[test]
+    fn every_number_said_is_believed_after_a_restart() {
+        let local = || {
+            let (name, policies) = (EntityName::default(), Policies::default());
+            let auth = Arc::new(crate::auth::AllowAll { name });
+            Local::new(name, AddrVec::default(), 1, 1, policies, auth, Options::default())
+        };
+        let most = u64::from(u32::MAX);
+        for driven in [1, most / 2 - 1, most / 2, most - 2, most - 1, most] {
+            let before = local();
+            let first = before.next_global_seq(driven);
+            let last = before.next_global_seq(0);
+            assert_eq!((first, last), ((driven + 1).min(most), (driven + 2).min(most)));
+            let after = local();
+            assert_eq!(after.next_global_seq(0), 1);
+            // A peer wants as much as it has seen, and says so.
+            assert_eq!(after.next_global_seq(last), (last + 1).min(most));
+        }
+        let local = local();
+        assert_eq!([most + 1, u64::MAX, 0].map(|seen| local.next_global_seq(seen)), [1, 2, 3]);
+    }
 
     #[test]
     fn nonces_compare_by_their_least_significant_byte_first() {
