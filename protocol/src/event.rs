@@ -53,7 +53,8 @@ pub enum Event {
     RemoteReset,
     /// The peer refused the TCP connection.
     Refused,
-    /// A connection failed; the session tries again.
+    /// A connection failed, or an attempt to make one; the session goes on. It tries again, at once or later, or stands
+    /// by until there is something to send or the peer connects.
     Trouble(Error),
     /// A connection failed that was accepted and not yet a session; this is its last event.
     Rejected(Error),

@@ -21,7 +21,7 @@ pub enum Placement {
     Displace,
     /// The session that was there has taken its link over; the newcomer is no more.
     Adopted(LinkId),
-    /// It was answered something else, and goes on: it may arrive again.
+    /// It was answered something else, or does not arrive (any more). It goes on, and may arrive again.
     Answered,
     /// It is no more.
     Dropped,
@@ -32,7 +32,9 @@ impl Session {
     /// is registered under its addresses.
     pub fn place(newcomer: &mut Self, existing: Option<&mut Self>, now: Instant) -> Placement {
         newcomer.now = now;
-        let Some(claim) = newcomer.claim.take() else { return Placement::Dropped };
+        let Some(claim) = newcomer.claim.take() else {
+            return if newcomer.is_closed() { Placement::Dropped } else { Placement::Answered };
+        };
         let placement = newcomer.placed(&claim, existing, now);
         placement.unwrap_or_else(|error| {
             newcomer.fault(error);
@@ -70,8 +72,8 @@ impl Session {
             Verdict::Displace => {
                 if let Some(existing) = existing {
                     existing.now = now;
-                    if self.version == Version::V1 {
-                        // Row 10: its user is told of both.
+                    if self.version == Version::V1 && existing.announced {
+                        // Row 10: its user, if it has one, is told of both.
                         existing.reset_session();
                     }
                     existing.end(None);
@@ -99,6 +101,7 @@ impl Session {
             }
             Verdict::Replace { hard, reset } => {
                 let (Some(existing), Some(conn)) = (existing, self.conn.take()) else {
+                    self.end(None);
                     return Ok(Placement::Dropped);
                 };
                 let link = conn.link;
