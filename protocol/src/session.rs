@@ -100,6 +100,8 @@ pub struct Session {
     registered: bool,
     claim: Option<Claim>,
     accepted: Accepted,
+    /// v1: how much arrived since then, which waits undecoded.
+    early: usize,
     posted: HashMap<u64, BytesMut>,
     admission: Admission,
     waker: Waker,
@@ -228,6 +230,7 @@ impl Session {
             registered: false,
             claim: None,
             accepted: Accepted::No,
+            early: 0,
             posted: HashMap::new(),
             admission: Admission::default(),
             waker: Waker::default(),
@@ -427,7 +430,11 @@ impl Session {
         if !buf.is_empty() {
             conn.last_active = now;
         }
+        let len = buf.len();
         conn.received(buf);
+        if self.accepted != Accepted::No {
+            self.early = self.early.saturating_add(len);
+        }
         self.pump();
         Ok(())
     }
@@ -450,7 +457,7 @@ impl Session {
     /// # Errors
     /// The session does not own that link any more.
     pub fn recv_buf(&mut self, link: LinkId) -> Result<Option<BytesMut>, Stale> {
-        let paused = self.is_paused();
+        let paused = self.is_paused() || self.hears_enough();
         let conn = self.owned(link)?;
         Ok((!paused).then(|| conn.recv_buf()))
     }
@@ -464,9 +471,13 @@ impl Session {
         self.now = now;
         self.owned(link)?.confirm();
         if self.accepted == Accepted::HandedOut {
-            self.accepted = Accepted::No;
+            let paused = self.hears_enough();
+            (self.accepted, self.early) = (Accepted::No, 0);
             self.announce(Side::Server);
             self.pump();
+            if paused {
+                self.waker.wake();
+            }
         }
         if let Err(error) = self.transmit(out) {
             self.fault(error);
@@ -482,6 +493,11 @@ impl Session {
     /// What the application shall know next.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// v1: the peer speaks and speaks, and does not hear that it was accepted.
+    fn hears_enough(&self) -> bool {
+        self.accepted != Accepted::No && self.early >= self.local.options.limits.ahead as usize
     }
 
     fn owned(&mut self, link: LinkId) -> Result<&mut Connection, Stale> {

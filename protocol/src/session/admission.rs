@@ -28,6 +28,14 @@ pub(super) struct Admission {
 #[derive(Clone, Default)]
 pub(super) struct Waker(Option<Arc<dyn Fn() + Send + Sync>>);
 
+impl Waker {
+    pub(super) fn wake(&self) {
+        if let Some(wake) = &self.0 {
+            wake();
+        }
+    }
+}
+
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Waker" } else { "no waker" })
@@ -110,11 +118,7 @@ fn take(throttle: &Arc<Throttle>, count: u64, ticket: Option<Ticket>, waker: &Wa
         return ticket.claim();
     }
     let waker = waker.clone();
-    throttle.get(count, move || {
-        if let Some(wake) = &waker.0 {
-            wake();
-        }
-    })
+    throttle.get(count, move || waker.wake())
 }
 
 impl Session {

@@ -114,7 +114,7 @@ impl Session {
         let delayed = self.delayed.as_mut().map(DelayQueue::flush).unwrap_or_default();
         self.events.extend(delayed.into_iter().map(Event::Message));
         self.claim = None;
-        self.accepted = Accepted::No;
+        (self.accepted, self.early) = (Accepted::No, 0);
         self.keepalive_answer = None;
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Session, State};
+use super::{Accepted, Session, State};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::Event;
@@ -46,6 +46,8 @@ impl Session {
             State::Backoff => self.wake.map(|at| (at, Timer::Backoff)),
             State::Connecting => ready_by.map(|at| (at, Timer::Connect)),
             State::Accepting | State::Handled => ready_by.map(|at| (at, Timer::Accept)),
+            // The handshake is over when its last word is out.
+            State::Open if self.accepted != Accepted::No => ready_by.map(|at| (at, Timer::Accept)),
             // A peer that is not read cannot be heard.
             State::Open if self.is_paused() => None,
             State::Open => {

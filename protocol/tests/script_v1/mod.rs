@@ -220,8 +220,13 @@ pub(crate) fn opened(host: &Host, own: &str, connect: Connect) -> (Script<V1>, u
 
 /// A message in bytes.
 pub(crate) fn bytes_of(script: &mut Script<V1>, frame: &MessageFrame) -> Vec<u8> {
+    encoded(&mut script.wire, frame)
+}
+
+/// The same, of a peer without a script.
+pub(crate) fn encoded(wire: &mut V1, frame: &MessageFrame) -> Vec<u8> {
     let mut out = Chunks::new();
-    script.wire.encoder.encode_message(frame, &mut out).expect("encodable");
+    wire.encoder.encode_message(frame, &mut out).expect("encodable");
     out.copy_to_bytes(out.remaining()).to_vec()
 }
 
