@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cephwire_protocol::auth::{AllowAll, Auth};
 use cephwire_protocol::codec::{AddrVec, EntityName, EntityType, Limits, Timestamp};
-use cephwire_protocol::{Local, Options, Policies, Policy};
+use cephwire_protocol::{Local, Options, Policies, Policy, Seed};
 
 /// Who this side is and how it behaves. What is not said has Ceph's defaults.
 ///
@@ -89,7 +89,14 @@ impl Setup {
 
     pub(crate) fn into_local(self) -> io::Result<(Arc<Local>, Net)> {
         let random = || getrandom::u64().map_err(io::Error::other);
-        let seed = self.seed.map_or_else(random, Ok)?;
+        let seed = match self.seed {
+            Some(number) => Seed::from(number),
+            None => {
+                let mut bytes = [0; 32];
+                getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+                Seed::from(bytes)
+            }
+        };
         let nonce = self.nonce.map_or_else(|| random().map(|random| (random >> 32) as u32), Ok)?;
         let auth = self.auth.unwrap_or_else(|| Arc::new(AllowAll { name: self.name }));
         let none = AddrVec::default();

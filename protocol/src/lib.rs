@@ -144,6 +144,7 @@
 
 pub mod auth;
 mod connection;
+mod cookies;
 pub mod dispatch;
 #[cfg(feature = "serde")]
 pub mod dump;
@@ -167,6 +168,7 @@ pub mod throttle;
 
 pub use cephwire_codec as codec;
 pub use connection::{Foreign, Version};
+pub use cookies::Seed;
 pub use error::{Denied, Error, Incompatible, Stale, Violation};
 pub use event::{Action, Closed, Event, LinkId, Permits, Received, Stamps};
 pub use facts::{Facts, Failure, Times};

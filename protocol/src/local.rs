@@ -12,12 +12,12 @@ use cephwire_codec::v2::Method;
 use cephwire_codec::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Limits, Timestamp};
 
 use crate::auth::{Auth, Modes};
+use crate::cookies::{Cookies, Seed};
 use crate::event::LinkId;
 use crate::inject::{Injector, Settings};
 #[cfg(feature = "cephx")]
 use crate::key_log::KeyLog;
 use crate::policy::{Policies, Policy};
-use crate::random::Random;
 use crate::stats::Stats;
 use crate::throttle::Throttle;
 
@@ -143,7 +143,7 @@ struct Shared {
     cluster_protocol: u32,
     global_seq: u64,
     links: u64,
-    random: Random,
+    cookies: Cookies,
     wall: Timestamp,
     /// Whether the own IP is still to be learned.
     need_addr: bool,
@@ -153,13 +153,13 @@ struct Shared {
 
 impl Local {
     /// This side: its name, its addresses (none if it does not listen) and its nonce. `seed` is where all
-    /// randomness comes from; two messengers must not have the same.
+    /// randomness comes from; two messengers must not have the same, and nobody else may know it.
     #[must_use]
     pub fn new(
         name: EntityName,
         addrs: AddrVec,
         nonce: u32,
-        seed: u64,
+        seed: impl Into<Seed>,
         policies: Policies,
         auth: Arc<dyn Auth>,
         options: Options,
@@ -175,7 +175,7 @@ impl Local {
             cluster_protocol: 0,
             global_seq: 0,
             links: 0,
-            random: Random::new(seed),
+            cookies: Cookies::new(&seed.into()),
             wall,
             need_addr,
             ended,
@@ -185,7 +185,7 @@ impl Local {
             options,
             auth,
             injecting: AtomicBool::new(false),
-            injector: Mutex::new(Injector::new(seed, Settings::default())),
+            injector: Mutex::new(Injector::new(0, Settings::default())),
             created: AtomicU64::new(0),
             shared: Mutex::new(shared),
         })
@@ -355,13 +355,7 @@ impl Local {
 
     /// A random number that is not 0.
     pub(crate) fn random(&self) -> u64 {
-        let mut shared = self.shared();
-        loop {
-            let number = shared.random.next();
-            if number != 0 {
-                return number;
-            }
-        }
+        self.shared().cookies.draw()
     }
 
     /// The version in v1's connect, for a peer of `kind` (session spec: `msgr1.md` §13).
@@ -433,7 +427,7 @@ impl fmt::Debug for Local {
             .field("addrs", &shared.addrs)
             .field("need_addr", &shared.need_addr)
             .field("global_seq", &shared.global_seq)
-            .field("random", &shared.random)
+            .field("cookies", &shared.cookies)
             .finish_non_exhaustive()
     }
 }

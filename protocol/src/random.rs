@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The generator splitmix64, Sebastiano Vigna's, in the public domain:
 /// <https://prng.di.unimi.it/splitmix64.c>. Every seed is good, and it is
-/// enough for cookies and for tests; nothing secret may come from it.
+/// enough for faults that are injected; nothing secret, or only not to be guessed, may come from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -114,7 +114,7 @@ impl Identity {
         let num = number.and_then(|number| self.entity.num(number)).unwrap_or(self.name.num);
         let name = EntityName { num, ..self.name };
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        let (nonce, seed) = (random.number() as u32, random.number());
+        let (nonce, seed) = (random.number() as u32, random.secret::<32>());
         drop(random);
         let policies = Policies::all(Policy::lossy_client());
         let auth = Arc::clone(&self.auth);

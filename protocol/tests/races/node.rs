@@ -80,6 +80,7 @@ pub(crate) type Write = (LinkId, Vec<Vec<u8>>);
 
 pub(crate) struct Node {
     identity: Identity,
+    life: u8,
     local: Arc<Local>,
     table: Messenger<usize>,
     sessions: Vec<Session>,
@@ -156,6 +157,7 @@ impl Node {
         let local = Local::new(name, addr.into(), addr.nonce, seed, policies, auth, options);
         Self {
             identity: identity.clone(),
+            life,
             local,
             table: Messenger::new(),
             sessions: Vec::new(),
@@ -427,7 +429,8 @@ impl Node {
                 self.waits_for(session)
             );
         }
-        let _ = write!(text, "|{:?}", self.local);
+        // What is drawn of a seed, but not which: another life has another.
+        let _ = write!(text, "|{:?}|{}", self.local, self.life);
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
             (salt, &text).hash(&mut hasher);

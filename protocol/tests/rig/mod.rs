@@ -410,7 +410,7 @@ fn node(version: Version, number: u16, nonce: u32, policy: Policy) -> Node {
     let name = EntityName::new(EntityType::OSD, number.into());
     let auth = Arc::new(AllowAll { name });
     let policies = Policies::all(policy);
-    let local = Local::new(name, addr.into(), nonce, number.into(), policies, auth, Options::default());
+    let local = Local::new(name, addr.into(), nonce, u64::from(number), policies, auth, Options::default());
     Node {
         addr,
         local,
