@@ -46,9 +46,15 @@ impl Row {
         }
     }
 
-    /// Whether this is what the bit means in `bits`.
-    fn explains(&self, bits: u64, table: &[Self]) -> bool {
-        self.possible(bits) && !table.iter().any(|other| other.bit == self.bit && other.outranks(self, bits))
+    /// Whether this is what its bit means in `bits`, of all the meanings that the bit can have.
+    fn explains(&self, bits: u64, meanings: &[Self]) -> bool {
+        self.possible(bits) && !meanings.iter().any(|other| other.outranks(self, bits))
+    }
+
+    /// What explains `bits`, in order of bits. All meanings of a bit stand together in the table.
+    fn explaining(table: &[Self], bits: u64) -> impl Iterator<Item = &Self> {
+        let by_bit = table.chunk_by(|a, b| a.bit == b.bit);
+        by_bit.flat_map(move |meanings| meanings.iter().filter(move |row| row.explains(bits, meanings)))
     }
 }
 
@@ -134,16 +140,13 @@ macro_rules! features {
             ///
             /// Of a recycled bit only the meaning it has in this set; of features that share a bit, all.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
-                Self::TABLE.iter().filter(move |row| row.explains(self.0, Self::TABLE)).map(|row| row.name)
+                Row::explaining(Self::TABLE, self.0).map(|row| row.name)
             }
 
             /// The bits which no feature of [`names`](Self::names) explains.
             #[must_use]
             pub fn unnamed(self) -> u64 {
-                Self::TABLE
-                    .iter()
-                    .filter(|row| row.explains(self.0, Self::TABLE))
-                    .fold(self.0, |rest, row| rest & !(1 << row.bit))
+                Row::explaining(Self::TABLE, self.0).fold(self.0, |rest, row| rest & !(1 << row.bit))
             }
 
             /// The mask of the feature with this name.

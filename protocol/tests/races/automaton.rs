@@ -14,7 +14,7 @@ use crate::node::{Identity, Input, Node, View};
 pub(crate) const GONE: u8 = u8::MAX;
 
 /// How many nodes are kept.
-const KEPT: usize = 20_000;
+const KEPT: usize = 80_000;
 
 /// What an input leads to.
 #[derive(Debug)]

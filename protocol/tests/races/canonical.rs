@@ -41,33 +41,50 @@ const FIELDS: [&str; 11] = [
 /// The frame that a decoder is reading. Between two frames it is what is left of the last one.
 const BODY: &str = "Body {";
 
-/// A session's `Debug` form without what makes no difference.
-pub(crate) fn canonical(debug: &str, with_conn: bool) -> String {
-    let mut out = String::with_capacity(debug.len());
-    let between = !debug.contains(" state: Announced(") && !debug.contains(" state: Body,");
-    let mut rest = debug;
-    while let Some(at) = rest.find([' ', '(']) {
-        let (head, tail) = rest.split_at(at + 1);
-        out.push_str(head);
-        rest = tail;
-        if let Some(tail) = VALUES.iter().find_map(|value| rest.strip_prefix(value)) {
-            rest = skip(tail).1;
-        } else if let Some(tail) = rest.strip_prefix(BODY).filter(|_| between) {
-            rest = skip(tail).1;
-        } else if let Some(tail) = rest.strip_prefix("Connection {").filter(|_| !with_conn) {
-            rest = skip(tail).1;
-        } else if let Some(field) = FIELDS.iter().find(|field| rest.starts_with(**field)) {
-            // A string of bytes has no spaces that are not those between fields, but for a space itself.
-            let end = if *field == "scratch:" { "\" }" } else { "," };
-            rest = rest.find(end).map_or(rest, |at| &rest[at..]);
-        }
-    }
-    out.push_str(rest);
-    out
+/// What any of these begins with: most words do not.
+const fn may_begin(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'B' | b'C' | b'F' | b'I' | b'L' | b'S' | b'T' | b'b' | b'f' | b'h' | b'l' | b'n'..=b'p' | b's'
+    )
 }
 
-/// Up to the bracket that closes the one before, and what comes then.
-fn skip(text: &str) -> (&str, &str) {
+/// Gives out a session's `Debug` form without what makes no difference, piece by piece.
+pub(crate) fn canonical(debug: &str, with_conn: bool, mut keep: impl FnMut(&str)) {
+    let between = !debug.contains(" state: Announced(") && !debug.contains(" state: Body,");
+    let (mut rest, mut at) = (debug, 0);
+    while let Some(found) = rest.as_bytes()[at..].iter().position(|byte| matches!(byte, b' ' | b'(')) {
+        at += found + 1;
+        let word = &rest[at..];
+        if word.bytes().next().is_some_and(may_begin)
+            && let Some(behind) = left_out(word, with_conn, between)
+        {
+            keep(&rest[..at]);
+            (rest, at) = (behind, 0);
+        }
+    }
+    keep(rest);
+}
+
+/// What stands behind this word, if the word is left out.
+fn left_out(word: &str, with_conn: bool, between: bool) -> Option<&str> {
+    if let Some(inside) = VALUES.iter().find_map(|value| word.strip_prefix(value)) {
+        return Some(skip(inside));
+    }
+    if let Some(inside) = word.strip_prefix(BODY).filter(|_| between) {
+        return Some(skip(inside));
+    }
+    if let Some(inside) = word.strip_prefix("Connection {").filter(|_| !with_conn) {
+        return Some(skip(inside));
+    }
+    let field = FIELDS.iter().find(|field| word.starts_with(**field))?;
+    // A string of bytes has no spaces that are not those between fields, but for a space itself.
+    let end = if *field == "scratch:" { "\" }" } else { "," };
+    Some(word.find(end).map_or(word, |at| &word[at..]))
+}
+
+/// What stands behind the bracket that closes the one before.
+fn skip(text: &str) -> &str {
     let mut depth = 1;
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -76,8 +93,8 @@ fn skip(text: &str) -> (&str, &str) {
             _ => {}
         }
         if depth == 0 {
-            return text.split_at(at + 1);
+            return &text[at + 1..];
         }
     }
-    (text, "")
+    ""
 }

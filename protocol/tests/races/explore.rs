@@ -58,6 +58,9 @@ pub(crate) fn explore(
                 fail(&stage, &path, "this goes on for ever");
             }
             if seen.insert(fingerprint) {
+                if seen.len() % 1_000_000 == 0 {
+                    eprintln!("{name}, {version:?}: {} states, {} deep", seen.len(), path.len());
+                }
                 if let Err(wrong) = stage.check(&world) {
                     fail(&stage, &path, &wrong);
                 }

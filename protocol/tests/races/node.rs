@@ -444,9 +444,19 @@ fn set(tids: &[u64]) -> u8 {
     tids.iter().fold(0, |set, tid| set | 1 << (tid - 1))
 }
 
+thread_local! {
+    /// Most of the time goes into `Debug` forms: at least their memory is used again.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 fn form(session: &Session, with_conn: bool) -> u64 {
+    use std::fmt::Write as _;
     let mut hasher = DefaultHasher::new();
-    canonical(&format!("{session:?}"), with_conn).hash(&mut hasher);
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        let _ = write!(text, "{session:?}");
+        canonical(text, with_conn, |piece| hasher.write(piece.as_bytes()));
+    });
     hasher.finish()
 }
 
