@@ -53,10 +53,12 @@ const fn may_begin(byte: u8) -> bool {
 pub(crate) fn canonical(debug: &str, with_conn: bool, mut keep: impl FnMut(&str)) {
     let between = !debug.contains(" state: Announced(") && !debug.contains(" state: Body,");
     let (mut rest, mut at) = (debug, 0);
-    while let Some(found) = rest.as_bytes()[at..].iter().position(|byte| matches!(byte, b' ' | b'(')) {
+    while let Some(found) = rest.as_bytes()[at..].iter().position(|byte| matches!(byte, b' ' | b'(' | b'"')) {
         at += found + 1;
         let word = &rest[at..];
-        if word.bytes().next().is_some_and(may_begin)
+        if rest.as_bytes()[at - 1] == b'"' {
+            at += quoted(word);
+        } else if word.bytes().next().is_some_and(may_begin)
             && let Some(behind) = left_out(word, with_conn, between)
         {
             keep(&rest[..at]);
@@ -78,23 +80,38 @@ fn left_out(word: &str, with_conn: bool, between: bool) -> Option<&str> {
         return Some(skip(inside));
     }
     let field = FIELDS.iter().find(|field| word.starts_with(**field))?;
-    // A string of bytes has no spaces that are not those between fields, but for a space itself.
-    let end = if *field == "scratch:" { "\" }" } else { "," };
-    Some(word.find(end).map_or(word, |at| &word[at..]))
+    if let Some(value) = word[field.len()..].strip_prefix(" b\"") {
+        return Some(&value[quoted(value)..]);
+    }
+    Some(word.find(',').map_or(word, |at| &word[at..]))
 }
 
 /// What stands behind the bracket that closes the one before.
 fn skip(text: &str) -> &str {
-    let mut depth = 1;
-    for (at, byte) in text.bytes().enumerate() {
+    let (mut depth, mut at) = (1, 0);
+    while let Some(byte) = text.as_bytes().get(at) {
+        at += 1;
         match byte {
             b'{' | b'(' | b'[' => depth += 1,
             b'}' | b')' | b']' => depth -= 1,
+            // Bytes are shown as text, in which brackets mean nothing.
+            b'"' => at += quoted(&text[at..]),
             _ => {}
         }
         if depth == 0 {
-            return &text[at + 1..];
+            return &text[at..];
         }
     }
     ""
+}
+
+/// How long the rest of a string is, with its end.
+fn quoted(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 1)
 }

@@ -19,7 +19,7 @@ pub(crate) struct Found {
 }
 
 /// When to stop.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Limits {
     pub(crate) states: Option<usize>,
     pub(crate) time: Option<Duration>,
@@ -39,10 +39,11 @@ pub(crate) fn explore(
     policies: &[Policy; 2],
     version: Version,
     budget: Budget,
+    seed: u64,
     limits: Limits,
 ) -> Found {
     let began = Instant::now();
-    let mut stage = Stage::new(policies, version, budget);
+    let mut stage = Stage::new(policies, version, budget, seed);
     let (mut seen, mut above) = (HashSet::new(), HashSet::new());
     let (mut ends, mut deepest) = (0, 0);
     let mut path: Vec<Branch> = Vec::new();

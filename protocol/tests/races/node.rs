@@ -73,6 +73,8 @@ pub(crate) struct Identity {
     pub(crate) number: usize,
     pub(crate) version: Version,
     pub(crate) policy: Policy,
+    /// Of its cookies: which they are makes no difference.
+    pub(crate) seed: u64,
 }
 
 /// What a node said in answer to an input: the link and the frames of one write.
@@ -143,13 +145,13 @@ impl Node {
     /// A node at its beginning. It may have lived before: then it has forgotten everything but its address, and
     /// numbers its messages from `next` on.
     pub(crate) fn new(identity: &Identity, life: u8, next: u8) -> Self {
-        let Identity { number, version, policy } = identity.clone();
+        let Identity { number, version, policy, seed } = identity.clone();
         let name = EntityName::new(EntityType::OSD, number as i64);
         // Few features: their names in `Debug` forms take longer than all the rest.
         let policies = Policies::all(Policy { features_supported: FEATURES, ..policy });
         let auth = Arc::new(AllowAll { name });
         let addr = addr(number, version);
-        let seed = number as u64 + 1000 * u64::from(life);
+        let seed = number as u64 + 1000 * u64::from(life) + 1_000_000 * seed;
         // A session that pauses shows nothing that the backoff of an attempt does not.
         let options = Options::default().with(|options| {
             (options.claims, options.fruitless) = (CLAIMS, u32::MAX);

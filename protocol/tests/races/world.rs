@@ -159,9 +159,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(policies: &[Policy; 2], version: Version, most: Budget) -> Self {
-        let automaton =
-            |number: usize| Automaton::new(Identity { number, version, policy: policies[number].clone() });
+    pub(crate) fn new(policies: &[Policy; 2], version: Version, most: Budget, seed: u64) -> Self {
+        let automaton = |number: usize| {
+            Automaton::new(Identity { number, version, policy: policies[number].clone(), seed })
+        };
         let automata = [automaton(0), automaton(1)];
         Self { automata, frames: Frames::default(), version, policies: policies.clone(), most }
     }
