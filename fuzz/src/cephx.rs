@@ -16,7 +16,7 @@ use cephwire_protocol::auth::cephx::message::{Auth as AuthMessage, AuthReply};
 use cephwire_protocol::auth::cephx::monitor::{
     Introduction, Reply, Request as MonRequest, ServerChallenge, SessionReply,
 };
-use cephwire_protocol::auth::cephx::ticket::{SealedTicket, TicketReply};
+use cephwire_protocol::auth::cephx::ticket::{OWN_SECRET, SealedTicket, TicketReply};
 use cephwire_protocol::auth::cephx::{
     ClientAuth, CryptoKey, Entity, KeyServer, KeyServerOptions, KeyType, Keyring, MonitorAuth, Progress,
     Random, Service, ServiceAuth, ServiceOptions, TicketBlob, Wallet, WalletOptions,
@@ -291,7 +291,7 @@ fn server(u: &mut Unstructured<'_>) -> Result<()> {
     }
 }
 
-/// Authorizers whose tickets are sealed with the service's own secrets.
+/// Authorizers whose tickets are sealed with the service's own secrets, or with the key of all monitors.
 fn authorizers(
     u: &mut Unstructured<'_>,
     cluster: &mut Cluster,
@@ -302,10 +302,16 @@ fn authorizers(
     log_in(&cluster.server, &wallet);
     let secrets = cluster.server.rotating_secrets(service, NOW);
     let Some(ticket) = wallet.ticket(service) else { return Ok(()) };
-    let (id, Some(secret)) = (ticket.blob.secret_id, secrets.find(ticket.blob.secret_id)) else {
+    let (mut id, Some(mut secret)) = (ticket.blob.secret_id, secrets.find(ticket.blob.secret_id)) else {
         return Ok(());
     };
-    let Ok(info) = ticket.blob.open(secret) else { panic!("the monitor's own ticket") };
+    let Ok(mut info) = ticket.blob.open(secret) else { panic!("the monitor's own ticket") };
+    // What monitors make for each other. Their tickets for others make nobody a monitor.
+    let (own, monitors) = (key(3, cluster.kind), service == EntityType::MON && u.arbitrary()?);
+    if monitors {
+        (id, secret) = (OWN_SECRET, &own);
+        (info.ticket.name, info.ticket.global_id) = (Entity::monitors(), 0);
+    }
     let random = &mut cluster.random;
     // The answer to the challenge that is open, if there is one, and if it could be read.
     let (mut given, mut open) = (None, false);
@@ -345,6 +351,7 @@ fn authorizers(
             }
             Answer::Done { name, .. } => {
                 assert!(name.is_some());
+                assert!(service != EntityType::MON || monitors);
                 // Who is let in has answered, or cannot be asked.
                 assert!(was_open || (!can_be_challenged && service != EntityType::MON));
             }
