@@ -172,6 +172,14 @@ impl Automaton {
         Step { next, places, writes, told, quiet }
     }
 
+    /// What a node in this state is doing, for people.
+    pub(crate) fn show(&mut self, state: u32, frames: &Frames) -> String {
+        let node = self.node(state, frames);
+        let shown = node.show();
+        self.kept.insert(state, node);
+        shown
+    }
+
     /// A node in this state: taken from those kept, or made.
     fn node(&mut self, state: u32, frames: &Frames) -> Node {
         let (mut at, mut inputs) = (state, Vec::new());

@@ -6,8 +6,9 @@
 //! * names of links: they are only ever compared, and nodes name links by their order anyway. `Local` stands aside,
 //!   once for all sessions;
 //! * times: whatever waits may end its wait at any moment here, so only what it waits for counts
-//!   ([`WaitsFor`](crate::node::WaitsFor)). The length of the last backoff is a time too, and how many connections
-//!   brought nothing would lead to one, were the limit not so high;
+//!   ([`WaitsFor`](crate::node::WaitsFor)). The length of the last backoff is a time too, but for whether it was the
+//!   longest, as then the next one is; and how many connections brought nothing would lead to one, were the limit not so
+//!   high;
 //! * what is only told to people: statistics, facts and the error of the last failure, the phase, the number of frames,
 //!   the last connection's facts (a dial begins with new ones);
 //! * where in the stream a decoder is, how much memory it takes next, the last frame's footprint, its body if no frame

@@ -98,3 +98,21 @@ fn fail(stage: &Stage, path: &[Branch], wrong: &str) {
     }
     assert!(wrong.is_empty(), "{}: {wrong}", stage.title());
 }
+
+/// Takes the way that was printed when something went wrong, and prints what the nodes look like on it. Lines that are
+/// no choice are left out.
+pub(crate) fn replay(policies: &[Policy; 2], version: Version, budget: Budget, seed: u64, way: &str) {
+    let mut stage = Stage::new(policies, version, budget, seed);
+    let mut world = stage.begin();
+    for line in way.lines() {
+        let choices = stage.choices(&world);
+        let Some(choice) = choices.into_iter().find(|choice| stage.describe(&world, *choice) == line) else {
+            continue;
+        };
+        world = stage.apply(&world, choice);
+        println!("{line}");
+        stage.show(&world);
+    }
+    let wrong = stage.check(&world);
+    println!("{}: {wrong:?}", stage.title());
+}

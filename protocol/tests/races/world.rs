@@ -79,6 +79,26 @@ pub(crate) enum Choice {
     },
 }
 
+impl Choice {
+    /// Where it happens.
+    const fn node(self) -> usize {
+        match self {
+            Self::Deliver { to: node, .. }
+            | Self::DeliverAll { to: node, .. }
+            | Self::End { to: node, .. }
+            | Self::Torn { to: node, .. }
+            | Self::Send { node }
+            | Self::Dialed { node, .. }
+            | Self::Backoff { node, .. }
+            | Self::Refused { node, .. }
+            | Self::Timeout { node, .. }
+            | Self::MarkDown { node }
+            | Self::Restart { node } => node,
+            Self::Cut { .. } => 0,
+        }
+    }
+}
+
 /// How much may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
@@ -117,6 +137,8 @@ pub(crate) struct World {
     past: [u8; 2],
     lives: [u8; 2],
     next: [u8; 2],
+    /// Whose long backoff began first, of those that last. All are of one length: it ends first too.
+    longest: Option<usize>,
     pub(crate) left: Budget,
     told: Unseen<Told>,
 }
@@ -170,7 +192,16 @@ impl Stage {
     pub(crate) fn begin(&mut self) -> World {
         let nodes = [self.automata[0].begin(0, 1), self.automata[1].begin(0, 1)];
         let (pipes, told) = (Vec::new(), Unseen::default());
-        World { nodes, pipes, past: [0; 2], lives: [0; 2], next: [1; 2], left: self.most, told }
+        World {
+            nodes,
+            pipes,
+            past: [0; 2],
+            lives: [0; 2],
+            next: [1; 2],
+            longest: None,
+            left: self.most,
+            told,
+        }
     }
 
     fn view(&self, world: &World, node: usize) -> &Rc<View> {
@@ -190,7 +221,7 @@ impl Stage {
                 let session = session as u8;
                 match waits_for {
                     WaitsFor::Backoff | WaitsFor::LongBackoff => {
-                        if world.left.early > 0 || !self.is_early(world, *waits_for) {
+                        if world.left.early > 0 || !self.is_early(world, node, *waits_for) {
                             choices.push(Choice::Backoff { node, session });
                         }
                     }
@@ -255,11 +286,12 @@ impl Stage {
     }
 
     /// Whether a backoff that ends now is shorter than something else takes that should be faster.
-    fn is_early(&self, world: &World, waits_for: WaitsFor) -> bool {
+    fn is_early(&self, world: &World, node: usize, waits_for: WaitsFor) -> bool {
         let mut pending = Vec::new();
         self.pending(world, &mut pending);
         let shorter = |node| self.view(world, node).waits_for.contains(&WaitsFor::Backoff);
-        !pending.is_empty() || (waits_for == WaitsFor::LongBackoff && (0..2).any(shorter))
+        let is_long = waits_for == WaitsFor::LongBackoff;
+        !pending.is_empty() || (is_long && ((0..2).any(shorter) || world.longest == Some(1 - node)))
     }
 
     pub(crate) fn apply(&mut self, world: &World, choice: Choice) -> World {
@@ -302,7 +334,8 @@ impl Stage {
             }
             Choice::Backoff { node, session } => {
                 let waits_for = self.view(&world, node).waits_for[usize::from(session)];
-                world.left.early -= u8::from(self.is_early(&world, waits_for));
+                world.left.early -= u8::from(self.is_early(&world, node, waits_for));
+                world.longest = world.longest.filter(|longest| *longest != node);
                 self.step(&mut world, node, Input::Timeout { session });
             }
             Choice::Cut { pipe } => {
@@ -333,6 +366,9 @@ impl Stage {
                 }
             }
         }
+        let is_long = |node: &usize| self.view(&world, *node).waits_for.contains(&WaitsFor::LongBackoff);
+        let began = |node: usize| [1 - node, node].into_iter().find(is_long);
+        world.longest = world.longest.filter(is_long).or_else(|| began(choice.node()));
         world.pipes.retain(|pipe| pipe.ends != [GONE; 2]);
         world.pipes.sort_unstable();
         world.told.0.met |= self.meet(&world);
@@ -455,6 +491,15 @@ impl Stage {
         let [inputs, verified] = [|node: &Automaton| node.inputs, |node: &Automaton| node.verified]
             .map(|count| self.automata.iter().map(count).sum::<u64>());
         format!("{inputs} inputs, {verified} steps taken on two ways")
+    }
+
+    /// What the nodes are doing, for people.
+    pub(crate) fn show(&mut self, world: &World) {
+        for node in 0..2 {
+            let shown = self.automata[node].show(world.nodes[node], &self.frames);
+            println!("    node {node}: {shown}");
+        }
+        println!("    {:?}, left {}", world.pipes, world.left);
     }
 
     /// A choice and what it is about, for people.
