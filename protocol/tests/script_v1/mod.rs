@@ -22,6 +22,15 @@ pub(crate) const LARGER: &str = "v1:10.0.0.2:6800/2";
 /// Another one, which sorts before the host's: nonces compare by their least significant byte first.
 pub(crate) const SMALLER: &str = "v1:10.0.0.2:6800/256";
 
+/// A message with three parts of odd length.
+pub(crate) fn parts() -> MessageFrame {
+    let mut message = message(9);
+    (message.front, message.middle) = (vec![0; 3].into(), vec![7; 1].into());
+    message.data = vec![1; 4097].into();
+    message.header.data_off = 0x7ff;
+    MessageFrame { seq: 1, message, ..MessageFrame::default() }
+}
+
 /// A connect of osd.2 with all features and without authorizer.
 pub(crate) fn claim(global_seq: u32, connect_seq: u32) -> Connect {
     let (features, host_type) = (Features::ALL_PACIFIC, EntityType::OSD.0.into());
