@@ -30,10 +30,12 @@
 //! | small | 1, 1, 0, 0 and 1, 0, 0, 1 | without optimization |
 //! | usual, with a server | 3, 2, 0, 0 and 2, 1, 1, 0 and 2, 1, 0, 1 | CI: `--release` |
 //! | usual, both may dial | 2, 1, 0, 0 and 1, 1, 1, 0 and 2, 0, 0, 1 | the same |
-//! | full, with a server | 4, 3, 0, 0 | `CEPHWIRE_RACES_FULL=1`: minutes for each pair, and up to FULLMEM of memory |
+//! | full, with a server | 4, 3, 0, 0 | `CEPHWIRE_RACES_FULL=1`: one to twelve minutes for each pair, and up to 8 GB of memory |
 //! | full, both may dial | 3, 2, 0, 0 | the same |
 //!
-//! The numbers of states stand in the tests, for v1 and v2, and must not change unnoticed.
+//! The numbers of states stand in the tests, for v1 and v2, and must not change unnoticed. All scopes came to an end, with
+//! nothing wrong, but for one: full, client and peer in v1, was stopped at 34 million states, with nothing wrong so
+//! far. (It is peer and client with the order of their addresses the other way round.)
 //! `CEPHWIRE_RACES_SCOPE=2,2,0,0` explores that scope instead, `CEPHWIRE_RACES_STATES=n` stops at so many states,
 //! `CEPHWIRE_RACES_SECONDS=n` after that time in each version. `CEPHWIRE_RACES_VERIFY=1` takes known steps again with
 //! nodes that came into a state on another way; without optimization that is always done. What a failure printed, with
@@ -112,6 +114,9 @@ enum Extent {
 /// The numbers of states, for v1 and v2, of each scope.
 type Counts<'a> = &'a [[usize; 2]];
 
+/// What was never explored to its end: see above.
+const UNKNOWN: usize = 0;
+
 fn explore(name: &str, a: Policy, b: Policy, small: Counts<'_>, usual: Counts<'_>, full: Counts<'_>) {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -154,10 +159,11 @@ fn explore(name: &str, a: Policy, b: Policy, small: Counts<'_>, usual: Counts<'_
         let found = [Version::V1, Version::V2]
             .map(|version| explore::explore(name, &policies, version, budget, 0, limits));
         let states = found.each_ref().map(|found| found.states);
-        let whole = found.iter().all(|found| found.whole);
-        assert!(!whole || found.iter().all(|found| found.ends > 0), "nothing comes to an end");
-        if whole && expected.is_some_and(|expected| expected != states) {
-            wrong.push((budget, states));
+        for (found, expected) in found.iter().zip(expected.unwrap_or([UNKNOWN; 2])) {
+            assert!(!found.whole || found.ends > 0, "nothing comes to an end");
+            if found.whole && expected != UNKNOWN && expected != found.states {
+                wrong.push((budget, states));
+            }
         }
     }
     assert!(wrong.is_empty(), "{name}: the numbers of states have changed: {wrong:?}");
@@ -176,7 +182,7 @@ fn client_and_server() {
         SERVER,
         &[[95, 168], [121, 191]],
         &[[17274, 25719], [702, 1183], [12362, 15647]],
-        &[[293532, 406089]],
+        &[[293532, 379545]],
     );
 }
 
@@ -188,7 +194,7 @@ fn peer_and_server() {
         SERVER,
         &[[86, 149], [113, 171]],
         &[[15767, 22616], [656, 1071], [10120, 12764]],
-        &[[275777, 365555]],
+        &[[275777, 342339]],
     );
 }
 
@@ -200,7 +206,7 @@ fn reusing_peer_and_server() {
         SERVER,
         &[[86, 149], [113, 171]],
         &[[15767, 22616], [656, 1071], [10120, 12764]],
-        &[[275777, 365555]],
+        &[[275777, 342339]],
     );
 }
 
@@ -212,7 +218,7 @@ fn clients() {
         CLIENT,
         &[[1082, 1174], [303, 483]],
         &[[22252, 32019], [3207, 5381], [24127, 19606]],
-        &[[2836773, 5037386]],
+        &[[2869493, 3764994]],
     );
 }
 
@@ -224,7 +230,7 @@ fn client_and_peer() {
         PEER,
         &[[442, 636], [263, 411]],
         &[[21004, 26362], [6229, 2412], [58965, 16338]],
-        &[[0, 0]],
+        &[[UNKNOWN, 3251785]],
     );
 }
 
@@ -236,7 +242,7 @@ fn peer_and_client() {
         CLIENT,
         &[[433, 638], [263, 411]],
         &[[19053, 27052], [5957, 2417], [51124, 15114]],
-        &[[0, 0]],
+        &[[10989503, 3408702]],
     );
 }
 
@@ -248,7 +254,7 @@ fn client_and_reusing_peer() {
         REUSE,
         &[[558, 636], [263, 411]],
         &[[19265, 26362], [1406, 2412], [14185, 14936]],
-        &[[0, 0]],
+        &[[2914323, 3251785]],
     );
 }
 
@@ -260,7 +266,7 @@ fn reusing_peer_and_client() {
         CLIENT,
         &[[562, 638], [263, 411]],
         &[[19957, 27052], [1656, 2417], [10617, 13708]],
-        &[[0, 0]],
+        &[[3041308, 3408702]],
     );
 }
 
@@ -272,7 +278,7 @@ fn peers() {
         PEER,
         &[[171, 297], [223, 339]],
         &[[31535, 23199], [245, 465], [72019, 12359]],
-        &[[6808284, 3813609]],
+        &[[6853063, 2958810]],
     );
 }
 
@@ -284,7 +290,7 @@ fn peer_and_reusing_peer() {
         REUSE,
         &[[171, 297], [223, 339]],
         &[[16591, 23199], [245, 465], [8849, 11612]],
-        &[[3323259, 3813609]],
+        &[[3347890, 2958810]],
     );
 }
 
@@ -296,7 +302,7 @@ fn reusing_peer_and_peer() {
         PEER,
         &[[171, 297], [223, 339]],
         &[[17023, 23199], [245, 465], [8789, 11809]],
-        &[[3086058, 3813609]],
+        &[[3114487, 2958810]],
     );
 }
 
@@ -308,7 +314,7 @@ fn reusing_peers() {
         REUSE,
         &[[171, 297], [223, 339]],
         &[[16927, 23199], [245, 465], [7247, 11068]],
-        &[[2395507, 3813609]],
+        &[[2416078, 2958810]],
     );
 }
 
