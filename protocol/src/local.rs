@@ -432,7 +432,8 @@ impl fmt::Debug for Local {
     }
 }
 
-fn port(addr: &EntityAddr) -> u16 {
+/// 0 where there is none.
+pub(crate) fn port(addr: &EntityAddr) -> u16 {
     addr.socket.map_or(0, |socket| socket.port())
 }
 

@@ -10,6 +10,7 @@ use cephwire_codec::{AddrType, EntityAddr, EntityType, Features};
 use super::{Answer, Context, Handshake, Next, Opened, Step};
 use crate::auth::{self, MakeSigner, Server};
 use crate::error::{Denied, Error, Incompatible};
+use crate::local::port;
 use crate::resume::{Claim, Reply, number};
 
 pub(crate) struct State {
@@ -264,9 +265,8 @@ impl State {
 
 /// Who the client says it is; what it does not know of its IP is what its socket shows.
 fn identity(claimed: EntityAddr, seen: Option<EntityAddr>) -> EntityAddr {
-    let port = claimed.socket.map_or(0, |socket| socket.port());
     let socket = match seen.and_then(|seen| seen.ip()) {
-        Some(ip) if claimed.is_blank_ip() => Some((ip, port).into()),
+        Some(ip) if claimed.is_blank_ip() => Some((ip, port(&claimed)).into()),
         _ => claimed.socket,
     };
     EntityAddr { kind: AddrType::LEGACY, nonce: claimed.nonce, socket }

@@ -10,6 +10,7 @@ use cephwire_codec::{EntityAddr, EntityType};
 use super::{Context, Handshake, Next, Opened, Step};
 use crate::auth::{Client, Opening};
 use crate::error::{Denied, Error, Incompatible};
+use crate::local::port;
 use crate::resume::{Claim, Reply};
 
 pub(crate) struct State {
@@ -247,7 +248,6 @@ impl State {
 /// The server must be who was dialed; only its IP may be blank.
 fn check_server(found: &EntityAddr, context: &Context<'_>) -> Result<(), Error> {
     let Some(meant) = context.facts.socket else { return Ok(()) };
-    let port = |addr: &EntityAddr| addr.socket.map_or(0, |socket| socket.port());
     let same_port = port(found) == port(&meant);
     let same =
         found.nonce == meant.nonce && (found.socket == meant.socket || (found.is_blank_ip() && same_port));

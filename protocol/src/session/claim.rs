@@ -13,6 +13,7 @@ use crate::error::{Error, Violation};
 use crate::event::{Action, Event};
 use crate::handshake::{Answer, Opened, Step};
 use crate::inject::DelayQueue;
+use crate::local::port;
 use crate::resume::{Claim, Reply, number};
 
 impl Session {
@@ -203,8 +204,7 @@ impl Session {
         self.key = conn.facts.addrs.clone();
         self.target = redial_target(&conn.facts.addrs, self.version, conn.facts.socket);
         // Who never bound says port 0.
-        let port = self.target.socket.map_or(0, |socket| socket.port());
-        self.unreachable = port == 0 || self.target.is_blank_ip();
+        self.unreachable = port(&self.target) == 0 || self.target.is_blank_ip();
         if self.policy.is_anonymous() {
             return match claim {
                 // There is none to resume, whatever the table has under the addresses. (Ceph looks, and may take a
